@@ -1,0 +1,41 @@
+# make demo   trains a CNN on handwritten digits        make lint      ruff and mypy
+# make test   runs every test                           make mutants   removes each barrier and bounds check in turn
+# make bench  measures this machine's CPU               make clean     removes .venv and everything built
+#
+# Each target sets up .venv by itself: again when pyproject.toml changes or when an NVIDIA driver appears.
+
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+            $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+CUDA   := $(shell $(PYTHON) -I gpudl/_info.py --extra 2>/dev/null)
+PY     := .venv/bin/python
+MARK   := .venv/.ready-$(if $(CUDA),$(CUDA),cpu)
+
+.PHONY: demo test lint bench mutants clean
+demo: $(MARK)-examples
+	$(PY) examples/digits.py
+
+test: $(MARK)-test
+	$(PY) -m pytest -n auto --ignore=tests/torch tests
+
+lint: $(MARK)-test
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+bench: $(MARK)-bench
+	$(PY) -m bench cpu
+
+mutants: $(MARK)-test
+	$(PY) -m gpudl.emulator.mutants
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# .venv/.ready-<cpu|cuda12|cuda13>-<extra>
+$(MARK)-%: pyproject.toml
+	@test -n "$(PYTHON)" || { echo 'gpudl needs Python >= 3.11; none was found. Install one, or: make PYTHON=/path/to/python3.11'; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo 'No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv'; exit 1; }
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[$*$(if $(CUDA),$(comma)$(CUDA))]'
+	@touch $@
+comma := ,
