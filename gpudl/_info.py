@@ -212,9 +212,11 @@ def explain_cuda(facts: Facts) -> list[Device]:
     for i, gpu in enumerate(facts.gpus):
         what = f"{gpu.name}, sm_{gpu.capability[0]}{gpu.capability[1]}, {gpu.memory / 2**30:.1f} GiB"
         if gpu.capability < MIN_CAPABILITY:
-            devices.append(Device(f"cuda:{i}", False, f"{what}: the kernels need sm_75 (Turing) or newer", "use another GPU, or device 'cpu'"))
+            why = f"{what}: the kernels need sm_75 (Turing) or newer"
+            devices.append(Device(f"cuda:{i}", False, why, "use another GPU, or device 'cpu'"))
         else:
-            devices.append(Device(f"cuda:{i}", True, what, "" if facts.numba_cuda else f"{_pip(fitting)}   (for the Numba rungs; optional)"))
+            optional = "" if facts.numba_cuda else f"{_pip(fitting)}   (for the Numba rungs; optional)"
+            devices.append(Device(f"cuda:{i}", True, what, optional))
     return devices
 
 
@@ -232,7 +234,8 @@ def explain_emulator(facts: Facts) -> Device:
     if facts.compiler_version is None:
         return Device("emulator", False, f"{facts.compiler} is not GCC, which the emulator needs", install)
     if facts.compiler_version < MIN_GXX:
-        return Device("emulator", False, f"{facts.compiler} is GCC {facts.compiler_version}, the emulator needs {MIN_GXX} or newer", install)
+        why = f"{facts.compiler} is GCC {facts.compiler_version}, the emulator needs {MIN_GXX} or newer"
+        return Device("emulator", False, why, install)
     slow = "" if facts.machine in ("x86_64", "AMD64") else f"; on {facts.machine} threads switch through ucontext, which is slower"
     return Device("emulator", True, f"GCC {facts.compiler_version} at {facts.compiler}{slow}")
 
@@ -250,7 +253,7 @@ def report(facts: Facts | None = None) -> str:
     from gpudl._version import __version__
 
     lines = [f"gpudl {__version__}, Python {platform.python_version()}, {platform.platform()}", ""]
-    lines.append(f"  {'kernels':<18} {getattr(kernels, 'ROOT', Path(kernels.__file__).parent)}")
+    lines.append(f"  {'kernels':<18} {kernels.FOLDER}")
     for package in PACKAGES:
         lines.append(f"  {package:<18} {version(package) or 'not installed'}")
     lines.append(f"  {'CuPy':<18} {', '.join(f'{k} {v}' for k, v in facts.cupy_wheels.items()) or 'not installed'}")

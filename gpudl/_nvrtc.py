@@ -6,6 +6,7 @@ Source: NVRTC User Guide, https://docs.nvidia.com/cuda/nvrtc/; the log format is
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -13,12 +14,12 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gpudl._errors import KernelError
+from gpudl._files import atomic_write, cache_folder
 
 
 class CompileError(KernelError):
@@ -146,10 +147,6 @@ def headers(source: str, include_dirs: Iterable[str | os.PathLike[str]]) -> dict
     return found
 
 
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gpudl" / "nvrtc"
-
-
 def _load(stem: Path) -> Compiled | None:
     try:
         facts = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
@@ -168,15 +165,11 @@ def _store(stem: Path, compiled: Compiled) -> None:
         "log": compiled.log,
         "functions": {k: asdict(v) for k, v in compiled.functions.items()},
     }
-    try:
+    with contextlib.suppress(OSError):
         stem.parent.mkdir(parents=True, exist_ok=True)
         for suffix, content in ((".cubin", compiled.cubin), (".json", json.dumps(facts).encode())):
-            handle, temporary = tempfile.mkstemp(dir=stem.parent)
-            with os.fdopen(handle, "wb") as f:
-                f.write(content)
-            os.replace(temporary, stem.with_suffix(suffix))
-    except OSError:
-        pass
+            with atomic_write(stem.with_suffix(suffix)) as file:
+                file.write(content)
 
 
 def compile(
@@ -200,7 +193,7 @@ def compile(
     if not any(o.startswith(("-std", "--std")) for o in options):
         flags.append("--std=c++17")
     key = json.dumps([source, name, flags, sorted(headers(source, include_dirs).items()), version()])
-    stem = _cache_folder() / hashlib.sha256(key.encode()).hexdigest()
+    stem = cache_folder("nvrtc") / hashlib.sha256(key.encode()).hexdigest()
     compiled = _load(stem) if cache else None
     if compiled is None:
         cubin, log = _compile(source, name, [*flags, *(f"--include-path={os.fspath(d)}" for d in include_dirs)])

@@ -1,9 +1,6 @@
 """The kernel compiler, bound through ctypes: no GPU, driver, CuPy or toolkit is needed."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -86,7 +83,13 @@ def test_cache(tmp_path, monkeypatch):
     header = tmp_path / "width.cuh"
     header.write_text("#define WIDTH 1\n")
     (tmp_path / "outer.cuh").write_text('#include "width.cuh"\n')
-    source = '#include "outer.cuh"\nextern "C" __global__ void k(float* x) { __shared__ float s[32 * WIDTH]; s[0] = x[0]; __syncthreads(); x[1] = s[threadIdx.x % (32 * WIDTH)]; }'
+    source = """#include "outer.cuh"
+    extern "C" __global__ void k(float* x) {
+        __shared__ float s[32 * WIDTH];
+        s[0] = x[0];
+        __syncthreads();
+        x[1] = s[threadIdx.x % (32 * WIDTH)];
+    }"""
     compiled = []
     real = _nvrtc._compile
     monkeypatch.setattr(_nvrtc, "_compile", lambda *a: compiled.append(1) or real(*a))
