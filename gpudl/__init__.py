@@ -1,0 +1,52 @@
+"""gpudl: deep learning on handwritten CUDA kernels. The public names, re-exported one by one, and nothing else."""
+
+import gpudl._tensor  # isort: skip  # noqa: F401  (first: the engine and the ops are written in terms of its class)
+from gpudl import autograd, kernels, ops
+from gpudl._creation import (
+    arange,
+    as_tensor,
+    asarray,
+    empty,
+    empty_like,
+    eye,
+    from_dlpack,
+    from_numpy,
+    full,
+    full_like,
+    get_default_device,
+    linspace,
+    ones,
+    ones_like,
+    set_default_device,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from gpudl._device import device
+from gpudl._dtypes import (
+    bfloat16,
+    bool_,
+    can_cast,
+    double,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    half,
+    int8,
+    int16,
+    int32,
+    int64,
+    long,
+    promote_types,
+    result_type,
+    set_default_dtype,
+    short,
+    uint8,
+)
+from gpudl._errors import DeviceError, KernelError, ShapeError
+from gpudl._tensor import Size, Tensor
+from gpudl._version import __version__
+from gpudl.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from gpudl.ops.copy import clone
+from gpudl.ops.softmax import softmax

@@ -1,0 +1,13 @@
+"""Exceptions of our own. Each is also the class that PyTorch or Python would have raised, so existing handlers catch it."""
+
+
+class ShapeError(ValueError, RuntimeError):
+    """Shapes that do not fit: code written for PyTorch's RuntimeError and for Python's ValueError both catch it."""
+
+
+class DeviceError(RuntimeError):
+    """A device that is missing, not usable, or mixed with another in one operation."""
+
+
+class KernelError(RuntimeError):
+    """A kernel that could not be chosen, compiled or launched; the message names file, entry and sizes."""

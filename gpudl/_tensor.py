@@ -1,0 +1,458 @@
+"""Tensor: an array on a device with a place in the graph. Each method and operator is one line into ops/."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpudl import _dtypes, kernels
+from gpudl._device import cpu
+from gpudl._device import device as Device
+from gpudl._errors import DeviceError, ShapeError
+
+
+class Storage:
+    """What all views of one piece of memory share: the number of writes that gpudl made to it."""
+
+    __slots__ = ("version",)
+
+    def __init__(self) -> None:
+        self.version = 0
+
+
+class Size(tuple):  # noqa: SLOT001
+    """A shape: a tuple with `numel()`, printed as PyTorch prints it."""
+
+    def numel(self) -> int:
+        return int(np.prod(self, dtype=np.int64))
+
+    def __repr__(self) -> str:
+        return f"gpudl.Size({list(self)})"
+
+
+def wrap(array: Any, device: Device, storage: Storage | None = None) -> Tensor:
+    """A Tensor around an array that lies on `device` already; nothing is copied."""
+    t = Tensor.__new__(Tensor)
+    t._array, t.device = array, device
+    t._storage = Storage() if storage is None else storage
+    t._node, t._index, t._leaf, t.requires_grad, t._grad = None, 0, None, False, None
+    return t
+
+
+class Tensor:
+    """An n-dimensional array that remembers how it was made, with PyTorch's names.
+
+    Make one with `gpudl.tensor`, `zeros`, `randn`, `from_numpy`, ... Views (slices, transposes, reshapes) share memory. Writes through
+    `.numpy()` or through the array given to `from_numpy` are not seen by the check for in-place changes.
+    """
+
+    __slots__ = ("__weakref__", "_array", "_grad", "_index", "_leaf", "_node", "_storage", "device", "requires_grad")
+    __array_priority__ = 1000  # NumPy arrays on the left leave the operator to us
+
+    _array: Any
+    _grad: Tensor | None
+    _index: int
+    _leaf: Any
+    _node: Any
+    _storage: Storage
+    device: Device
+    requires_grad: bool
+
+    def __init__(self, data: Any = (), dtype: Any = None, device: Any = None, requires_grad: bool = False):
+        from gpudl import _creation
+
+        made = _creation.tensor(data, dtype=dtype or (None if hasattr(data, "dtype") else _dtypes.get_default_dtype()), device=device)
+        self._array, self.device, self._storage = made._array, made.device, made._storage
+        self._node, self._index, self._leaf, self.requires_grad, self._grad = None, 0, None, False, None
+        if requires_grad:
+            self.requires_grad_()
+
+    # ------------------------------------------------------------------------------------------------------------------ the graph
+    def _edge(self) -> Any:
+        """(node, output index) of what made this tensor; for a leaf its own node and, third, the tensor, which that node holds weakly."""
+        if self._node is not None:
+            return self._node, self._index
+        if self._leaf is None:
+            self._leaf = autograd.Leaf(self)
+        return self._leaf, 0, self
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient added up by `backward`: None until the first, assignable."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"grad: a Tensor or None is needed, not {type(value).__name__}")
+            if value.shape != self.shape:
+                raise ShapeError(f"grad: the gradient is {tuple(value.shape)} and the tensor is {tuple(self.shape)}; they must be equal")
+            if value.device is not self.device or value.dtype != self.dtype:
+                raise DeviceError(f"grad: the gradient is {value.dtype} on {value.device}, the tensor {self.dtype} on {self.device}")
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
+    @property
+    def grad_fn(self) -> Any:
+        return self._node
+
+    @property
+    def is_leaf(self) -> bool:
+        return self._node is None
+
+    @property
+    def _version(self) -> int:
+        return self._storage.version
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        if requires_grad and not _dtypes.is_float(self.dtype):
+            raise RuntimeError(f"requires_grad_: only floating tensors have gradients, this one is {self.dtype}; convert it with .float()")
+        if not requires_grad and self._node is not None:
+            raise RuntimeError("requires_grad_: only a leaf's flag can be cleared; use .detach() for a tensor outside the graph")
+        self.requires_grad = requires_grad
+        return self
+
+    def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+        """Add d(self)/d(leaf), weighted with `gradient`, to `.grad` of every leaf; see `gpudl.autograd.backward`."""
+        autograd.backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def detach(self) -> Tensor:
+        """The same memory outside the graph."""
+        return wrap(self._array, self.device, self._storage)
+
+    def detach_(self) -> Tensor:
+        self._node, self._index, self.requires_grad = None, 0, False
+        return self
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory outside the graph and outside the check for in-place changes; prefer `detach()`."""
+        return wrap(self._array, self.device)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if value.shape != self.shape and self._node is not None:
+            raise ShapeError(f"data: cannot give a tensor of shape {tuple(self.shape)} that is part of a graph the shape {tuple(value.shape)}")
+        self._array, self.device, self._storage = value._array, value.device, Storage()
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
+        """Call `hook(grad)` when this tensor's gradient is complete; what it returns, if anything, replaces the gradient."""
+        if not self.requires_grad:
+            raise RuntimeError("register_hook: the tensor does not require a gradient, so no hook can run")
+        node, index = self._edge()[:2]
+        return Handle(node.hooks.setdefault(index, {}), hook)
+
+    def retain_grad(self) -> None:
+        """Keep `.grad` of a tensor that is not a leaf."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: the tensor does not require a gradient")
+        if self._node is not None:
+            mine = weakref.ref(self)
+
+            def keep(g: Tensor) -> None:
+                t = mine()
+                if t is not None:
+                    t._grad = g if t._grad is None else t._grad + g
+
+            self.register_hook(keep)
+
+    def _wrote(self) -> None:
+        """Every write of ours to this memory calls this: values saved for backward notice."""
+        self._storage.version += 1
+
+    def _check_writable(self, what: str) -> None:
+        if self.requires_grad and self._node is None and autograd.is_grad_enabled():
+            raise RuntimeError(f"{what}: a leaf that requires a gradient cannot be changed in place; do it under no_grad(), or clone() first")
+        if isinstance(self._array, np.ndarray) and not self._array.flags.writeable:
+            raise RuntimeError(f"{what}: this memory is read-only; clone() the tensor first")
+
+    def _become(self, result: Tensor, what: str) -> Tensor:
+        """Take over the value (into the same memory) and the place in the graph of `result`: what every in-place method does."""
+        self._check_writable(what)
+        if result.shape != self.shape:
+            raise ShapeError(f"{what}: the result is {tuple(result.shape)} and does not fit in place into {tuple(self.shape)}")
+        if not _dtypes.can_cast(result.dtype, self.dtype):
+            raise RuntimeError(f"{what}: the result is {result.dtype} and cannot be written into {self.dtype}; use the out-of-place operation")
+        if result.dtype != self.dtype:
+            result = result.to(self.dtype)
+        if result._array is not self._array:
+            kernels.copy_into(self.device, self._array, result._array)
+        self._wrote()
+        if result.requires_grad:
+            self._node, self._index, self.requires_grad = result._node, result._index, True
+        elif autograd.is_grad_enabled():
+            self._node, self._index, self.requires_grad = None, 0, False
+        return self
+
+    # ------------------------------------------------------------------------------------------------------------------ facts
+    @property
+    def shape(self) -> Size:
+        return Size(self._array.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self._array.shape[dim]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._array.ndim
+
+    def dim(self) -> int:
+        return self._array.ndim
+
+    def numel(self) -> int:
+        return int(self._array.size)
+
+    nelement = numel
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._array.nbytes)
+
+    def element_size(self) -> int:
+        return int(self._array.itemsize)
+
+    @property
+    def itemsize(self) -> int:
+        return int(self._array.itemsize)
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Strides in elements."""
+        steps = tuple(s // self._array.itemsize for s in self._array.strides)
+        return steps if dim is None else steps[dim]
+
+    def is_contiguous(self) -> bool:
+        return bool(self._array.flags.c_contiguous)
+
+    def is_floating_point(self) -> bool:
+        return _dtypes.is_float(self.dtype)
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    def data_ptr(self) -> int:
+        return kernels.pointer(self._array)
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return int(self._array.shape[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor; use .item()")
+        return (self[i] for i in range(len(self)))
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        host = self.device.to_host(self._array)
+        small = host.astype(np.float32) if host.dtype == _dtypes.bfloat16 else host
+        text = np.array2string(small, separator=", ", precision=4, suppress_small=True, threshold=1000, edgeitems=3, prefix="tensor(")
+        facts = []
+        if self.device is not cpu:
+            facts.append(f"device='{self.device}'")
+        if self.numel() == 0 and self.ndim != 1:
+            facts.append(f"size={tuple(self.shape)}")
+        if self.dtype not in (_dtypes.get_default_dtype(), _dtypes.int64, _dtypes.bool_) or self.numel() == 0:
+            facts.append(f"dtype={self.dtype}")
+        if self._node is not None:
+            facts.append(f"grad_fn=<{self._node.name}>")
+        elif self.requires_grad:
+            facts.append("requires_grad=True")
+        return f"{'Parameter' if type(self) is not Tensor else 'tensor'}({', '.join([text, *facts])})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 and spec else repr(self)
+
+    # ------------------------------------------------------------------------------------------------------- out of and between devices
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The NumPy array that shares this CPU tensor's memory (writes through it are not seen by the in-place check).
+
+        TypeError for a tensor on another device, RuntimeError for one that requires a gradient; force=True detaches and copies as needed.
+        """
+        if self.device is not cpu and not force:
+            raise TypeError(f"numpy: the tensor is on {self.device}; bring it to the host with .cpu() first")
+        if self.requires_grad and not force:
+            raise RuntimeError("numpy: the tensor requires a gradient; use .detach().numpy()")
+        return self.device.to_host(self._array)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        host = self.numpy()
+        if dtype is not None and np.dtype(dtype) != host.dtype:
+            return host.astype(dtype)
+        return host.copy() if copy else host
+
+    def item(self) -> Any:
+        """The value of a one-element tensor as a Python number; waits for the device and raises what its kernels have reported."""
+        if self.numel() != 1:
+            raise RuntimeError(f"item: a tensor with {self.numel()} elements {tuple(self.shape)} cannot become one number; use .tolist()")
+        return self.device.to_host(self._array).reshape(-1)[0].item()
+
+    def tolist(self) -> Any:
+        return self.device.to_host(self._array).tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if _dtypes.is_float(self.dtype) or self.numel() != 1:
+            raise TypeError(f"only an integer tensor of one element can be an index, not {self.dtype} {tuple(self.shape)}")
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.numel() != 1:
+            raise RuntimeError(f"the truth value of a tensor with {self.numel()} elements is ambiguous; use .any() or .all()")
+        return bool(self.item())
+
+    @property
+    def __cuda_array_interface__(self) -> Any:
+        if self.device.type != "cuda":
+            raise AttributeError(f"__cuda_array_interface__: the tensor is on {self.device}")
+        if self.requires_grad:
+            raise RuntimeError("__cuda_array_interface__: the tensor requires a gradient; use .detach()")
+        return self._array.__cuda_array_interface__
+
+    def __dlpack__(self, *, stream: Any = None, **options: Any) -> Any:
+        """Hand the memory to another library; BufferError for what DLPack consumers cannot see (a gradient, emulator memory, bfloat16)."""
+        if self.requires_grad:
+            raise BufferError("__dlpack__: the tensor requires a gradient, which another library would not see; use .detach()")
+        if self.device.type == "emulator":
+            raise BufferError("__dlpack__: emulator memory has no DLPack device; use .cpu()")
+        if self.dtype == _dtypes.bfloat16:
+            raise BufferError("__dlpack__: NumPy cannot export bfloat16; use .float()")
+        return self._array.__dlpack__(stream=stream, **options)
+
+    def __dlpack_device__(self) -> Any:
+        if self.device.type == "emulator":
+            raise BufferError("__dlpack_device__: emulator memory has no DLPack device; use .cpu()")
+        return self._array.__dlpack_device__()
+
+    def to(self, *args: Any, **kwargs: Any) -> Tensor:
+        """This tensor with another dtype, on another device, or both: to(dtype), to(device), to(device, dtype), to(other)."""
+        return ops.to(self, *args, **kwargs)
+
+    def cpu(self) -> Tensor:
+        return ops.to(self, "cpu")
+
+    def cuda(self, index: int | None = None) -> Tensor:
+        return ops.to(self, Device("cuda", index))
+
+    def type(self, dtype: Any = None) -> Any:
+        return str(self.dtype) if dtype is None else ops.to(self, dtype)
+
+    def float(self) -> Tensor:
+        return ops.to(self, _dtypes.float32)
+
+    def double(self) -> Tensor:
+        return ops.to(self, _dtypes.float64)
+
+    def half(self) -> Tensor:
+        return ops.to(self, _dtypes.float16)
+
+    def bfloat16(self) -> Tensor:
+        return ops.to(self, _dtypes.bfloat16)
+
+    def long(self) -> Tensor:
+        return ops.to(self, _dtypes.int64)
+
+    def int(self) -> Tensor:
+        return ops.to(self, _dtypes.int32)
+
+    def bool(self) -> Tensor:
+        return ops.to(self, _dtypes.bool_)
+
+    def type_as(self, other: Tensor) -> Tensor:
+        return ops.to(self, other.dtype)
+
+    def clone(self) -> Tensor:
+        return ops.clone(self)
+
+    def contiguous(self) -> Tensor:
+        return self if self.is_contiguous() else ops.clone(self)
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Tensor:
+        if self._node is not None:
+            raise RuntimeError("deepcopy: only leaf tensors can be copied deeply; use .detach().clone()")
+        with autograd.no_grad():
+            made = ops.clone(self)
+        copied = type(self).__new__(type(self))
+        for name in ("_array", "device", "_storage", "_node", "_index", "_leaf", "_grad"):
+            setattr(copied, name, getattr(made, name))
+        copied.requires_grad = self.requires_grad
+        memo[id(self)] = copied
+        if self._grad is not None:
+            copied._grad = self._grad.detach().clone()
+        return copied
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _rebuild, (type(self), self.device.to_host(self._array), str(self.device), self.requires_grad)
+
+    # ------------------------------------------------------------------------------------------------------------------ operations
+    def softmax(self, dim: Any = None, dtype: Any = None) -> Tensor:
+        return ops.softmax(self, dim, dtype=dtype)
+
+    # --- in place
+    def copy_(self, src: Any, non_blocking: Any = False) -> Tensor:
+        """Write src (broadcast, cast, from any device) into this tensor's memory."""
+        return ops.copy_(self, src)
+
+    def fill_(self, value: Any) -> Tensor:
+        return ops.fill_(self, value)
+
+    def zero_(self) -> Tensor:
+        return ops.fill_(self, 0)
+
+
+def _rebuild(kind: type[Tensor], host: np.ndarray, device: str, requires_grad: bool) -> Tensor:
+    where = Device(device)
+    made = wrap(where.from_host(host), where)
+    made.requires_grad = requires_grad
+    if kind is not Tensor:
+        made.__class__ = kind
+    return made
+
+
+class Handle:
+    """Returned by hook registration; `remove()` takes the hook out again. Works as a context manager."""
+
+    _count = 0
+
+    def __init__(self, hooks: dict[Any, Any], hook: Callable[..., Any]):
+        Handle._count += 1
+        self.id, self._hooks = Handle._count, weakref.ref(hooks) if not isinstance(hooks, dict) else lambda: hooks
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        (self._hooks() or {}).pop(self.id, None)
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+def as_shape(shape: Sequence[Any]) -> tuple[int, ...]:
+    """(2, 3) from f(2, 3), f((2, 3)) or f(Size)."""
+    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+        shape = shape[0]
+    return tuple(int(n) for n in shape)
+
+
+from gpudl import autograd, ops  # noqa: E402  (both need the class above)

@@ -1,0 +1,54 @@
+"""What more than one op file needs: arguments brought to one form, scalars and promotion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpudl import _dtypes, kernels
+from gpudl._creation import as_host
+from gpudl._device import device as Device
+from gpudl._tensor import Tensor, wrap
+
+
+def axis(op: str, dim: Any, ndim: int) -> int:
+    """A dimension from 0 from one that may count from the end; a 0-d tensor has the dimensions 0 and -1, as in PyTorch."""
+    if isinstance(dim, (bool, np.bool_)) or not isinstance(dim, (int, np.integer)):
+        raise TypeError(f"{op}: dim must be an integer, not {type(dim).__name__} {dim!r}")
+    bound = max(ndim, 1)
+    if not -bound <= dim < bound:
+        raise IndexError(f"{op}: dim {dim} is out of range for a tensor of {ndim} dimension(s); it must lie in [{-bound}, {bound - 1}]")
+    return int(dim) % bound
+
+
+def check_tensor(op: str, **values: Any) -> None:
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            hint = "; gpudl.tensor(...) makes one" if isinstance(value, (np.ndarray, list, tuple, int, float)) else ""
+            raise TypeError(f"{op}: {name} must be a Tensor, not {type(value).__name__}{hint}")
+
+
+def check_float(op: str, **values: Tensor) -> None:
+    for name, value in values.items():
+        if not _dtypes.is_float(value.dtype):
+            raise TypeError(f"{op}: {name} is {value.dtype}; a floating dtype is needed. Convert it with .float()")
+
+
+_constants: dict[tuple[Any, ...], Any] = {}
+
+
+def constant(value: Any, dtype: np.dtype, device: Device) -> Tensor:
+    """A 0-d tensor of a Python number. Kept, because a step of training uses the same few again and again; never written to."""
+    key = (device, dtype, type(value), value if value == value else "nan", np.signbit(value) if isinstance(value, float) else 0)
+    array = _constants.get(key)
+    if array is None:
+        if len(_constants) > 1024:
+            _constants.clear()
+        if device.kernels:
+            array = device.empty((), dtype)
+            kernels.fill(device, array, value)
+        else:
+            array = kernels.cast(as_host(value, np.float64 if isinstance(value, float) else None), dtype)
+        _constants[key] = array
+    return wrap(array, device)
