@@ -1,0 +1,3 @@
+"""The same as gpudl.data."""
+
+from gpudl.data import *  # noqa: F403
