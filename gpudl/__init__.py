@@ -1,7 +1,7 @@
 """gpudl: deep learning on handwritten CUDA kernels. The public names, re-exported one by one, and nothing else."""
 
 import gpudl._tensor  # isort: skip  # noqa: F401  (first: the engine and the ops are written in terms of its class)
-from gpudl import autograd, kernels, ops
+from gpudl import autograd, data, kernels, ops, utils
 from gpudl._creation import (
     arange,
     as_tensor,
@@ -45,6 +45,7 @@ from gpudl._dtypes import (
     uint8,
 )
 from gpudl._errors import DeviceError, KernelError, ShapeError
+from gpudl._serialization import load, save
 from gpudl._tensor import Size, Tensor
 from gpudl._version import __version__
 from gpudl.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled

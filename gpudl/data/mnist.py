@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.client
 import os
 import struct
-import urllib.request
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -155,7 +153,7 @@ class MNIST(Dataset):
                     raise ValueError("the file differs from the published one (MD5)")
                 self._parse(content, file, shape)
                 return content
-            except (OSError, http.client.HTTPException, ValueError) as e:
+            except (OSError, ValueError) as e:
                 reasons.append(f"  {mirror}{file}: {getattr(e, 'reason', None) or e}")
         raise DatasetError(
             "\n".join([f"{self._name}: {file} could not be downloaded:", *reasons])
@@ -184,14 +182,20 @@ class FashionMNIST(MNIST):
 
 def _fetch(url: str) -> bytes:
     """The bytes behind a URL, with a progress bar where tqdm is installed."""
+    import urllib.request  # with TLS and more behind it, too much for `import gpudl`
+    from http.client import HTTPException
+
     request = urllib.request.Request(url, headers={"User-Agent": "gpudl"})
-    with urllib.request.urlopen(request, timeout=30) as response:
-        total = int(response.headers.get("Content-Length") or 0)
-        parts = []
-        with _progress(url.rsplit("/", 1)[-1], total) as bar:
-            while part := response.read(1 << 16):
-                parts.append(part)
-                bar.update(len(part))
+    parts = []
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            total = int(response.headers.get("Content-Length") or 0)
+            with _progress(url.rsplit("/", 1)[-1], total) as bar:
+                while part := response.read(1 << 16):
+                    parts.append(part)
+                    bar.update(len(part))
+    except HTTPException as e:
+        raise ValueError(f"the server's answer is not valid ({type(e).__name__}: {e})") from e
     content = b"".join(parts)
     if total and len(content) != total:
         raise ValueError(f"the connection ended after {len(content)} of {total} bytes")
