@@ -196,6 +196,7 @@ class Kernel:
         self.spills, self.tiles = spills, tiles
         self.ladder: Ladder
         self._plans: dict[Any, Any] = {}
+        self.launches = 0  # launches so far in this process
 
     def __repr__(self) -> str:
         return f"<{self.ladder.name}/{self.source}>"
@@ -267,6 +268,7 @@ class Kernel:
         if self.align > 1:
             for name in arrays:
                 values[name] = self._aligned(device, values[name], name, launches)
+        self.launches += 1
         for run, names, casts in launches:
             run([casts[n] if n in casts else values[n] for n in names])
         if "flag" in arguments and device.type == "emulator":

@@ -1,0 +1,205 @@
+"""Every op of the registry: hand-worked values, finite differences, gradients of gradients, halves, error messages; then each kernel.
+
+The chain of trust: literals check the CPU forward, finite differences in float64 the CPU backward, the CPU in float64 every rung.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+from registry import OPS, function, outputs, place, run, samples, tolerance, variants
+
+import gpudl
+from gpudl import _dtypes
+from gpudl.autograd import gradcheck, gradgradcheck
+
+CASES = [pytest.param(op, i, id=f"{name}-{i}") for name, op in OPS.items() for i in range(len(samples(op)))]
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_literals(name: str) -> None:
+    op = OPS[name]
+    assert "literals" in vars(op), f"{name} has no hand-worked values"
+    for args, want, *rest in op.literals():
+        got = function(op)(*[gpudl.tensor(a) if isinstance(a, np.ndarray) else a for a in args], **(rest[0] if rest else {}))
+        got = outputs(got)[0].detach().numpy()
+        np.testing.assert_allclose(got, want, rtol=1e-12 if got.dtype == np.float64 else 2e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize(("op", "i"), CASES)
+def test_gradients_agree_with_differences(op: type, i: int) -> None:
+    sample = samples(op)[i]
+    args, kwargs, leaves = place(sample, dtype="float64")
+    if not leaves or not sample.options.get("grad", True):
+        assert all(np.isfinite(o.detach().numpy().astype(float)).all() or not sample.options.get("grad", True)
+                   for o in outputs(function(op)(*args, **kwargs)) if _dtypes.is_float(o.dtype))  # fmt: skip
+        return
+    call, inputs = flat_call(function(op), args, kwargs)
+    if not any(o.requires_grad for o in outputs(call(*inputs))):
+        return
+    gradcheck(call, inputs)
+    if sample.options.get("gradgrad", True) and sum(t.numel() for t in leaves) < 400:
+        gradgradcheck(call, inputs)
+
+
+def flat_call(f, args, kwargs):
+    """(function of tensors alone, those tensors): nested lists and keywords unpacked."""
+    found: list[gpudl.Tensor] = []
+
+    def take(v):
+        if isinstance(v, gpudl.Tensor):
+            found.append(v)
+            return ("#", len(found) - 1)
+        return type(v)(take(x) for x in v) if type(v) in (list, tuple) else v
+
+    def give(v, values):
+        if type(v) is tuple and len(v) == 2 and v[0] == "#":
+            return values[v[1]]
+        return type(v)(give(x, values) for x in v) if type(v) in (list, tuple) else v
+
+    a, k = [take(v) for v in args], {n: take(v) for n, v in kwargs.items()}
+    return lambda *values: f(*[give(v, values) for v in a], **{n: give(v, values) for n, v in k.items()}), found
+
+
+@pytest.mark.parametrize("name", OPS)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_halves_compute_in_float32_and_round_once(name: str, dtype: str) -> None:
+    op = OPS[name]
+    for sample in samples(op)[:4]:
+        if not sample.options.get("halves", True):
+            continue
+        rounded = [a.astype(_dtypes.as_dtype(dtype)).astype(np.float64) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for a in sample.args]
+        same = type(sample)(*rounded, **sample.kwargs)
+        same.options = sample.options
+        want, _ = run(op, same, "cpu", "float32")
+        got, _ = run(op, same, "cpu", dtype)
+        for g, w in zip(got, want, strict=True):
+            if g.dtype == _dtypes.as_dtype(dtype):
+                np.testing.assert_array_equal(g.astype(np.float32), w.astype(g.dtype).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_errors_say_what_to_do(name: str) -> None:
+    op = OPS[name]
+    assert "errors" in vars(op) or "literals" in vars(op)
+    for sample, kind, message in getattr(op, "errors", lambda: ())():
+        args, kwargs, _ = place(sample)
+        with pytest.raises(kind, match=message) as caught:
+            function(op)(*args, **kwargs)
+        assert op.function.rstrip("_").split("_")[0] in str(caught.value) or re.search(message, str(caught.value))
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_memory_layout_does_not_matter(name: str) -> None:
+    op = OPS[name]
+    for sample in variants(np.random.default_rng(0), op):
+        plain = type(sample)(*[np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a for a in sample.args], **sample.kwargs)
+        plain.options = sample.options
+        for got, want in zip(run(op, sample, "cpu", "float64"), run(op, plain, "cpu", "float64"), strict=True):
+            for g, w in zip(got, want, strict=True):
+                np.testing.assert_allclose(g.astype(np.float64), w.astype(np.float64), rtol=1e-12, atol=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------------------------------- the kernels
+def rungs() -> list:
+    """(op, ladder, rung) for every ladder that an op of the registry launches: the ladders of its name."""
+    found = []
+    for name, ladder in sorted(gpudl.kernels.ladders().items()):
+        for rung in ladder:
+            if rung.backend == "cuda":
+                found.append(pytest.param(name, rung.name, id=f"{name}-{rung.name}"))
+    return found
+
+
+def ladder_ops(ladder: str) -> list[type]:
+    """The ops that launch a ladder: those that say so (`ladders`), else those of its first name."""
+    return [op for op in OPS.values() if ladder in getattr(op, "ladders", ()) or op.name == ladder.split(".")[0]]
+
+
+def agree(op: type, sample, dtype, device: str) -> None:
+    """Kernel path in dtype against the CPU in float64, from inputs that dtype holds exactly."""
+    kind = _dtypes.as_dtype(dtype)
+    exact = type(sample)(
+        *[a.astype(kind).astype(np.float64) if isinstance(a, np.ndarray) and a.dtype.kind == "f" and a.flags.c_contiguous else a for a in sample.args],
+        **sample.kwargs,
+    )
+    exact.options = sample.options
+    want, want_grads = run(op, exact, "cpu", "float64")
+    got, got_grads = run(op, exact, device, dtype)
+    factor = sample.options.get("tolerance", 1)
+    length = max([a.size for a in sample.args if isinstance(a, np.ndarray)] or [1])
+    assert len(got) == len(want) and len(got_grads) == len(want_grads)
+    for what, pairs in (("output", zip(got, want, strict=True)), ("gradient", zip(got_grads, want_grads, strict=True))):
+        for k, (g, w) in enumerate(pairs):
+            assert (g is None) == (w is None)
+            if g is None:
+                continue
+            assert g.shape == w.shape
+            g64, w64 = g.astype(np.float64), w.astype(np.float64)
+            same = (g64 == w64) | (np.isnan(g64) & np.isnan(w64))
+            allowed = tolerance(kind, np.where(np.isfinite(w64), w64, 0), length, factor * (4 if what == "gradient" else 1))
+            with np.errstate(invalid="ignore"):
+                error = np.abs(g64 - w64)
+            assert (same | (error <= allowed)).all(), f"{op.name} {sample}: {what} {k}: worst error {np.nanmax(error):.3g} where {allowed.min():.3g} is allowed"
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(("ladder", "rung"), rungs())
+def test_rung_agrees_with_the_cpu_under_the_sanitizer(ladder: str, rung: str) -> None:
+    ops = ladder_ops(ladder)
+    assert ops, f"no op of the registry launches {ladder}; name it in the op's `ladders`"
+    record = gpudl.kernels.ladder(ladder)[rung]
+    ran = 0
+    with gpudl.kernels.use(ladder, rung), gpudl.kernels.emulation(sanitize=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a sample that this rung does not take runs on another one
+        for op in ops:
+            for sample in samples(op):
+                before = record.launches
+                agree(op, sample, "float32" if _dtypes.float32 in record.dtypes else str(record.dtypes[0]), "emulator")
+                ran += record.launches - before
+    assert ran, f"no sample of {', '.join(op.name for op in ops)} reaches {record!r}"
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(("ladder", "rung"), rungs())
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_rung_agrees_in_the_other_dtypes(ladder: str, rung: str, dtype: str) -> None:
+    record = gpudl.kernels.ladder(ladder)[rung]
+    if _dtypes.as_dtype(dtype) not in record.dtypes:
+        return
+    with gpudl.kernels.use(ladder, rung), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for op in ladder_ops(ladder):
+            for sample in [*samples(op), *variants(np.random.default_rng(0), op)]:
+                if sample.options.get("halves", True) or dtype == "float64":
+                    agree(op, sample, dtype, "emulator")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("ladder", "rung"), rungs())
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_rung_agrees_on_a_gpu(ladder: str, rung: str, dtype: str) -> None:
+    record = gpudl.kernels.ladder(ladder)[rung]
+    if _dtypes.as_dtype(dtype) not in record.dtypes:
+        return
+    with gpudl.kernels.use(ladder, rung), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for op in ladder_ops(ladder):
+            for sample in [*samples(op), *variants(np.random.default_rng(0), op)]:
+                if sample.options.get("halves", True) or dtype in ("float64", "float32"):
+                    agree(op, sample, dtype, "cuda")
+
+
+def test_every_kernel_file_is_a_rung() -> None:
+    """No .cu file without a record, and every header says what a reader needs."""
+    recorded = {rung.path for ladder in gpudl.kernels.ladders().values() for rung in ladder if rung.backend == "cuda"}
+    assert set(gpudl.kernels.FOLDER.rglob("*.cu")) == recorded
+    for ladder in gpudl.kernels.ladders().values():
+        for i, rung in enumerate(r for r in ladder if r.backend == "cuda"):
+            needed = {"Title", "Computes", "Launch", "FLOPs", "Traffic", "Numerics"}
+            assert needed <= set(rung.header), f"{rung!r}: its header lacks {needed - set(rung.header)}"
+            assert rung.header["Title"].startswith(rung.name + ":"), f"{rung!r}: the first line is {rung.header['Title']!r}"
+            assert i == 0 or any(field.startswith("Since") for field in rung.header), f"{rung!r}: what is new since the rung before?"
