@@ -50,4 +50,5 @@ from gpudl._tensor import Size, Tensor
 from gpudl._version import __version__
 from gpudl.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from gpudl.ops.copy import clone
+from gpudl.ops.elementwise import add, div, mul, neg, sub
 from gpudl.ops.softmax import softmax

@@ -407,6 +407,73 @@ class Tensor:
     def softmax(self, dim: Any = None, dtype: Any = None) -> Tensor:
         return ops.softmax(self, dim, dtype=dtype)
 
+    # --- arithmetic
+    def add(self, other: Any, *, alpha: Any = 1) -> Tensor:
+        return ops.add(self, other, alpha=alpha)
+
+    def sub(self, other: Any, *, alpha: Any = 1) -> Tensor:
+        return ops.sub(self, other, alpha=alpha)
+
+    def mul(self, other: Any) -> Tensor:
+        return ops.mul(self, other)
+
+    def div(self, other: Any, *, rounding_mode: Any = None) -> Tensor:
+        return ops.div(self, other, rounding_mode=rounding_mode)
+
+    def neg(self) -> Tensor:
+        return ops.neg(self)
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.sub(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.sub(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.mul(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.mul(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.div(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.neg(self)
+
+    def add_(self, other: Any, *, alpha: Any = 1) -> Tensor:
+        return self._become(ops.add(self, other, alpha=alpha), "add_")
+
+    def sub_(self, other: Any, *, alpha: Any = 1) -> Tensor:
+        return self._become(ops.sub(self, other, alpha=alpha), "sub_")
+
+    def mul_(self, other: Any) -> Tensor:
+        return self._become(ops.mul(self, other), "mul_")
+
+    def div_(self, other: Any, *, rounding_mode: Any = None) -> Tensor:
+        return self._become(ops.div(self, other, rounding_mode=rounding_mode), "div_")
+
+    def __iadd__(self, other: Any) -> Tensor:  # type: ignore[misc]
+        return self.add_(other)
+
+    def __isub__(self, other: Any) -> Tensor:  # type: ignore[misc]
+        return self.sub_(other)
+
+    def __imul__(self, other: Any) -> Tensor:  # type: ignore[misc]
+        return self.mul_(other)
+
+    def __itruediv__(self, other: Any) -> Tensor:  # type: ignore[misc]
+        return self.div_(other)
+
     # --- in place
     def copy_(self, src: Any, non_blocking: Any = False) -> Tensor:
         """Write src (broadcast, cast, from any device) into this tensor's memory."""

@@ -1,6 +1,7 @@
 """Every operation: one file each, named here once."""
 
 from gpudl.ops.copy import clone, copy_, fill_, to
+from gpudl.ops.elementwise import add, div, mul, neg, sub
 from gpudl.ops.softmax import softmax
 
-__all__ = ["clone", "copy_", "fill_", "softmax", "to"]
+__all__ = ["add", "clone", "copy_", "div", "fill_", "mul", "neg", "softmax", "sub", "to"]
