@@ -1,4 +1,4 @@
-"""The command line: `python -m gpudl info` and `python -m gpudl check FILE.cu`."""
+"""The command line: `python -m gpudl info`, `check FILE.cu` and `resources`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("info", help="what is installed, which devices work and, for each that does not, why and what to type")
     commands.add_parser("check", help="run a .cu file on the CPU under the sanitizer (check --help for its options)")
-    parser.parse_args(argv)
+    resources = commands.add_parser("resources", help="registers, shared memory and spills of each kernel, compiled without a GPU")
+    resources.add_argument("ladder", nargs="*", help="e.g. softmax.forward; all of them by default")
+    resources.add_argument("--arch", action="append", help="e.g. sm_80; by default sm_75, sm_80 and sm_90a, as far as each record allows")
+    arguments = parser.parse_args(argv)
+    if arguments.command == "resources":
+        return _resources(arguments.ladder, arguments.arch)
     from gpudl._info import report
 
     print(report())
+    return 0
+
+
+def _resources(names: list[str], archs: list[str] | None) -> int:
+    from gpudl import _nvrtc
+    from gpudl._dtypes import C_NAMES
+    from gpudl._errors import KernelError
+    from gpudl.kernels import ladder, ladders
+
+    row = "{:<64} {:<28} {:<8} {:>9} {:>8} {:>8} {:>7}".format
+    try:
+        found = [ladder(name) for name in names] if names else list(ladders().values())
+        print(row("kernel", "types", "arch", "registers", "shared", "spills", "stack"))
+        for rung in (rung for each in found for rung in each if rung.backend == "cuda"):
+            for arch in archs or _nvrtc.architectures(rung):
+                for types in _nvrtc.variants(rung):
+                    text = " ".join(f"{name}={C_NAMES[dtype]}" for name, dtype in types.items())
+                    for entry, r in _nvrtc.compile_rung(rung, arch, types).functions.items():
+                        kernel = f"{rung.ladder.folder}/{rung.source}:{entry}"
+                        print(row(kernel, text, arch, r.registers, r.shared, r.spill_stores + r.spill_loads, r.stack))
+    except (KeyError, KernelError) as e:
+        print(e.args[0], file=sys.stderr)
+        return 1
     return 0
 
 

@@ -610,6 +610,16 @@ def _is_array(value: Any) -> bool:
     return hasattr(value, "strides") and not isinstance(value, np.generic) and value.dtype.names is None
 
 
+def nvrtc_source(path: Path, options: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The text and options that NVRTC compiles: macros move from the options into the text, where `#line` keeps the file's own numbers.
+
+    As an option, -DT=float would reach the header that NVRTC reads before the source, and that one has templates over a type T.
+    """
+    macros = [o[2:].replace("=", " ", 1) for o in options if o.startswith("-D")]
+    text = "".join(f"#define {macro}\n" for macro in macros) + f'#line 1 "{path.as_posix()}"\n' + path.read_text(encoding="utf-8")
+    return text, tuple(o for o in options if not o.startswith("-D"))
+
+
 def _is_type_variable(name: str) -> bool:
     return name not in _C_TO_DTYPE and name != "acc_t"
 
@@ -630,7 +640,8 @@ def _emulator_module(path: Path, options: tuple[str, ...], _headers: str, _mtime
 def _cuda_function(device: Device, path: Path, entry: str, options: tuple[str, ...], cooperative: bool) -> Any:
     cupy = device.xp
     with device.current():
-        module = cupy.RawModule(code=path.read_text(), options=options, enable_cooperative_groups=cooperative)
+        code, options = nvrtc_source(path, options)
+        module = cupy.RawModule(code=code, options=options, enable_cooperative_groups=cooperative)
         try:
             return module.get_function(entry)
         except Exception as error:
