@@ -272,7 +272,7 @@ class Tensor:
             facts.append(f"grad_fn=<{self._node.name}>")
         elif self.requires_grad:
             facts.append("requires_grad=True")
-        return f"{'Parameter' if type(self) is not Tensor else 'tensor'}({', '.join([text, *facts])})"
+        return f"tensor({', '.join([text, *facts])})"
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self.ndim == 0 and spec else repr(self)
@@ -473,6 +473,81 @@ class Tensor:
 
     def __itruediv__(self, other: Any) -> Tensor:  # type: ignore[misc]
         return self.div_(other)
+
+    # --- shapes
+    def reshape(self, *shape: Any) -> Tensor:
+        return ops.reshape(self, *shape)
+
+    def view(self, *shape: Any) -> Tensor:
+        return ops.view(self, *shape)
+
+    def reshape_as(self, other: Tensor) -> Tensor:
+        return ops.reshape(self, *other.shape)
+
+    def view_as(self, other: Tensor) -> Tensor:
+        return ops.view(self, *other.shape)
+
+    def permute(self, *dims: Any) -> Tensor:
+        return ops.permute(self, *dims)
+
+    def transpose(self, dim0: Any, dim1: Any) -> Tensor:
+        return ops.transpose(self, dim0, dim1)
+
+    swapaxes = swapdims = transpose
+
+    def movedim(self, source: Any, destination: Any) -> Tensor:
+        return ops.movedim(self, source, destination)
+
+    moveaxis = movedim
+
+    def t(self) -> Tensor:
+        return ops.t(self)
+
+    @property
+    def T(self) -> Tensor:
+        """All axes in reverse order."""
+        return ops.permute(self, tuple(reversed(range(self.ndim))))
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes exchanged."""
+        if self.ndim < 2:
+            raise ShapeError(f"mT: the tensor is {tuple(self.shape)}; at least 2 dimensions are needed")
+        return ops.transpose(self, -2, -1)
+
+    def expand(self, *sizes: Any) -> Tensor:
+        return ops.expand(self, *sizes)
+
+    def expand_as(self, other: Tensor) -> Tensor:
+        return ops.expand(self, *other.shape)
+
+    def broadcast_to(self, shape: Any) -> Tensor:
+        return ops.broadcast_to(self, shape)
+
+    def squeeze(self, dim: Any = None) -> Tensor:
+        return ops.squeeze(self, dim)
+
+    def unsqueeze(self, dim: Any) -> Tensor:
+        return ops.unsqueeze(self, dim)
+
+    def flatten(self, start_dim: Any = 0, end_dim: Any = -1) -> Tensor:
+        return ops.flatten(self, start_dim, end_dim)
+
+    def ravel(self) -> Tensor:
+        return ops.ravel(self)
+
+    def unflatten(self, dim: Any, sizes: Any) -> Tensor:
+        return ops.unflatten(self, dim, sizes)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index)
+
+    # --- reductions
+    def sum(self, dim: Any = None, keepdim: Any = False, *, dtype: Any = None) -> Tensor:
+        return ops.sum(self, dim, keepdim, dtype=dtype)
+
+    def sum_to_size(self, *size: Any) -> Tensor:
+        return ops.sum_to_size(self, *size)
 
     # --- in place
     def copy_(self, src: Any, non_blocking: Any = False) -> Tensor:
