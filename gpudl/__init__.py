@@ -51,4 +51,21 @@ from gpudl._version import __version__
 from gpudl.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from gpudl.ops.copy import clone
 from gpudl.ops.elementwise import add, div, mul, neg, sub
+from gpudl.ops.reduce import sum
 from gpudl.ops.softmax import softmax
+from gpudl.ops.view import (
+    broadcast_to,
+    flatten,
+    movedim,
+    moveaxis,
+    permute,
+    ravel,
+    reshape,
+    squeeze,
+    swapaxes,
+    swapdims,
+    t,
+    transpose,
+    unflatten,
+    unsqueeze,
+)
