@@ -37,9 +37,9 @@ __device__ __forceinline__ unsigned short float_to_half(float value) {
 // A bfloat16 is the upper half of a float, so widening is a shift and needs no instruction of its own.
 __device__ __forceinline__ float bfloat16_to_float(unsigned short bits) { return __uint_as_float((unsigned)bits << 16); }
 
-// cvt.rn.bf16.f32 (sm_80): to nearest, ties to even; any NaN gives 0x7fff.
+// cvt.rn.bf16.f32: to nearest, ties to even; any NaN gives 0x7fff. The instruction is new with sm_80; before, the same in plain C++.
 __device__ __forceinline__ unsigned short float_to_bfloat16(float value) {
-#ifdef GPUDL_EMULATOR
+#if defined(GPUDL_EMULATOR) || __CUDA_ARCH__ < 800
     unsigned word = __float_as_uint(value);
     if ((word & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
     return (unsigned short)((word + 0x7fffu + ((word >> 16) & 1u)) >> 16);
