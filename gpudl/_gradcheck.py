@@ -83,7 +83,14 @@ def gradgradcheck(
         return tuple(g for g in found if g is not None)
 
     return gradcheck(
-        gradient, [*arguments, *cotangents], eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, nondet_tol=nondet_tol, seed=seed
+        gradient,
+        [*arguments, *cotangents],
+        eps=eps,
+        atol=atol,
+        rtol=rtol,
+        raise_exception=raise_exception,
+        nondet_tol=nondet_tol,
+        seed=seed,
     )
 
 
@@ -130,11 +137,11 @@ def _check(
     def analytic(cotangents: list[np.ndarray]) -> list[np.ndarray]:
         outs, mine = run(points, True)
         if not differentiable:
-            return [np.zeros_like(p) for p in points]
+            return [np.zeros(p.shape, p.dtype) for p in points]
         found = grad(
             [outs[k] for k in differentiable], mine, [_tensor(cotangents[k], outs[k], False) for k in differentiable], allow_unused=True
         )
-        values = [np.zeros_like(p) if g is None else _host(g) for g, p in zip(found, points, strict=True)]
+        values = [np.zeros(p.shape, p.dtype) if g is None else _host(g) for g, p in zip(found, points, strict=True)]
         for i, g in zip(checked, values, strict=True):
             if not np.isfinite(g).all():
                 raise GradcheckError(f"gradcheck: the gradient of input {i} holds NaN or infinity")
@@ -154,10 +161,13 @@ def _check(
             bend, half_bend = np.abs(a - 2 * base[k] + b) / eps, np.abs(c - 2 * base[k] + d) / (eps / 2)
             # Rounding leaves about 4 ulp of the value over eps in a second difference; a kink leaves its jump of slope at either step.
             noise = 64 * np.finfo(np.float64).eps * (1 + np.abs(base[k])) / eps
-            if not (np.minimum(bend, half_bend) <= np.maximum(10 * noise, 1e-3 * np.abs(slope) + 1e-4)).all() and not (
-                half_bend <= 0.75 * bend + noise
-            ).all():
-                raise GradcheckError(f"gradcheck: output {k} is not differentiable at this point (its slope jumps); move the input off the kink")
+            if (
+                not (np.minimum(bend, half_bend) <= np.maximum(10 * noise, 1e-3 * np.abs(slope) + 1e-4)).all()
+                and not (half_bend <= 0.75 * bend + noise).all()
+            ):
+                raise GradcheckError(
+                    f"gradcheck: output {k} is not differentiable at this point (its slope jumps); move the input off the kink"
+                )
             slopes.append(slope)
         return slopes
 
@@ -183,12 +193,12 @@ def _check(
     columns: dict[tuple[int, int], list[np.ndarray]] = {}
     for n, p in enumerate(points):
         for e in range(p.size):
-            direction = [np.zeros_like(q) for q in points]
+            direction = [np.zeros(q.shape, q.dtype) for q in points]
             direction[n].reshape(-1)[e] = 1
             columns[n, e] = numeric(direction)
     for k in differentiable:
         for e in range(base[k].size):
-            cotangents = [np.zeros_like(o) for o in base]
+            cotangents = [np.zeros(o.shape, o.dtype) for o in base]
             cotangents[k].reshape(-1)[e] = 1
             for n, g in enumerate(analytic(cotangents)):
                 wanted_row = np.array([columns[n, j][k].reshape(-1)[e] for j in range(points[n].size)])

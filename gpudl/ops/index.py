@@ -78,8 +78,10 @@ class Slice(Op, name="slice", function="getitem"):
         return Cost(bytes=0, flops=0)
 
 
-class Place(Op, name="place"):
+class Place(Op):
     """Zeros of `shape` with x written at a basic index: the derivative of a slice."""
+
+    name = "place"
 
     widen = False
 
