@@ -41,6 +41,7 @@ def as_host(data: Any, dtype: Any = None) -> np.ndarray:
     elif isinstance(data, Tensor):
         host = data.device.to_host(data._array)
     else:
+
         def plain(x: Any) -> Any:
             return [plain(y) for y in x] if isinstance(x, (list, tuple)) else x.detach().cpu().numpy() if isinstance(x, Tensor) else x
 

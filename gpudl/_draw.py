@@ -21,7 +21,11 @@ class Drawing:
 
     @property
     def dot(self) -> str:
-        lines = ["digraph gpudl {", '  rankdir="TB"; node [shape=box, style="filled,rounded", fontname="monospace", fontsize=10];', '  edge [fontname="monospace", fontsize=9];']
+        lines = [
+            "digraph gpudl {",
+            '  rankdir="TB"; node [shape=box, style="filled,rounded", fontname="monospace", fontsize=10];',
+            '  edge [fontname="monospace", fontsize=9];',
+        ]
         for key, (kind, text) in self._labels.items():
             label = "\\n".join(t.replace("\\", "\\\\").replace('"', '\\"') for t in text)
             lines.append(f'  n{key} [label="{label}", fillcolor="{_FILL[kind]}"];')
@@ -72,9 +76,14 @@ class Drawing:
         for a, b, text in self._edges:
             y0, y1 = y[a] + height[a], y[b]
             middle = (y0 + y1) / 2
-            parts.append(f'<path d="M{x[a]:.0f} {y0:.0f}C{x[a]:.0f} {middle:.0f} {x[b]:.0f} {middle:.0f} {x[b]:.0f} {y1:.0f}" fill="none" stroke="#666" marker-end="url(#tip)"/>')
+            parts.append(
+                f'<path d="M{x[a]:.0f} {y0:.0f}C{x[a]:.0f} {middle:.0f} {x[b]:.0f} {middle:.0f} {x[b]:.0f} {y1:.0f}" '
+                'fill="none" stroke="#666" marker-end="url(#tip)"/>'
+            )
             if text:
-                parts.append(f'<text x="{(x[a] + x[b]) / 2 + 4:.0f}" y="{middle:.0f}" font-size="10" fill="#666">{html.escape(text)}</text>')
+                parts.append(
+                    f'<text x="{(x[a] + x[b]) / 2 + 4:.0f}" y="{middle:.0f}" font-size="10" fill="#666">{html.escape(text)}</text>'
+                )
         for key, (kind, lines) in self._labels.items():
             parts.append(
                 f'<rect x="{x[key] - width[key] / 2:.0f}" y="{y[key]:.0f}" width="{width[key]:.0f}" height="{height[key]}" rx="5" '
@@ -126,6 +135,9 @@ def draw(tensor: Tensor, names: dict[str, Tensor] | None = None) -> Drawing:
         shape, dtype = node.out_meta[0]  # type: ignore[attr-defined]
         ran = [f"{name.partition('.')[2] or name}: {rung.name}" for name, rung in node.rungs.items()]
         kind = "root" if node is tensor._node else "op"
-        labels[numbers[id(node)]] = (kind, [node.name, f"{list(shape)} {dtype}", *(ran or [f"NumPy on {node.device}"] if node.device.type == "cpu" else ran)])
+        labels[numbers[id(node)]] = (
+            kind,
+            [node.name, f"{list(shape)} {dtype}", *(ran or [f"NumPy on {node.device}"] if node.device.type == "cpu" else ran)],
+        )
         edges += [(numbers[id(e[0])], numbers[id(node)], "") for e in node.edges if e is not None]
     return Drawing(labels, edges)

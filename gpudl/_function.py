@@ -26,7 +26,9 @@ class Context:
         """Keep inputs or outputs for backward, with the check that nothing changes them in between."""
         for t in tensors:
             if t is not None and not isinstance(t, Tensor):
-                raise TypeError(f"save_for_backward: Tensors are saved here, not {type(t).__name__}; set an attribute on ctx for other values")
+                raise TypeError(
+                    f"save_for_backward: Tensors are saved here, not {type(t).__name__}; set an attribute on ctx for other values"
+                )
         self._saved = tensors
 
     @property
@@ -80,7 +82,9 @@ class _FunctionOp(Op):
                 continue
             array, storage, version, place, tensor = item
             if storage.version != version:
-                raise RuntimeError(f"{self.name}: a saved tensor {tuple(array.shape)} was changed in place after forward; clone() it before the change")
+                raise RuntimeError(
+                    f"{self.name}: a saved tensor {tuple(array.shape)} was changed in place after forward; clone() it before the change"
+                )
             if tensor is None:
                 tensor = wrap(array, self.device, storage)
                 tensor._node, tensor._index, tensor.requires_grad = self, place, True
@@ -89,7 +93,9 @@ class _FunctionOp(Op):
 
     def backward(self, grads: list[Any], create_graph: bool) -> list[Any]:
         if self.saved is None:
-            raise RuntimeError(f"{self.name}: backward through a graph that an earlier backward has freed; pass retain_graph=True to that first one")
+            raise RuntimeError(
+                f"{self.name}: backward through a graph that an earlier backward has freed; pass retain_graph=True to that first one"
+            )
         given: list[Tensor | None] = []
         for g, (shape, dtype) in zip(grads, self.out_meta, strict=True):  # type: ignore[attr-defined]
             if g is None and self.context._materialize:
@@ -101,7 +107,9 @@ class _FunctionOp(Op):
             out = self.owner.backward(self.context, *given)
         outs = list(out) if isinstance(out, tuple) else [out]
         if len(outs) != len(self.positions):
-            raise RuntimeError(f"{self.name}.backward: returned {len(outs)} gradient(s) for {len(self.positions)} argument(s) of forward; use None where there is none")
+            raise RuntimeError(
+                f"{self.name}.backward: returned {len(outs)} gradient(s) for {len(self.positions)} argument(s) of forward; use None where there is none"
+            )
         result: list[Any] = []
         for position, i in enumerate(self.positions):
             g = outs[position]

@@ -189,8 +189,10 @@ class Sample:
         self.args, self.kwargs = args, {k: v for k, v in kwargs.items() if not k.startswith("_")}
 
     def __repr__(self) -> str:
-        show = [f"{a.dtype}{list(a.shape)}" if isinstance(a, np.ndarray) else repr(a) for a in self.args]
-        return f"Sample({', '.join(show + [f'{k}={v!r}' if not isinstance(v, np.ndarray) else f'{k}={v.dtype}{list(v.shape)}' for k, v in self.kwargs.items()])})"
+        def show(v: Any) -> str:
+            return f"{v.dtype}{list(v.shape)}" if isinstance(v, np.ndarray) else repr(v)
+
+        return f"Sample({', '.join([show(a) for a in self.args] + [f'{k}={show(v)}' for k, v in self.kwargs.items()])})"
 
 
 class Cost:
@@ -663,7 +665,9 @@ def _start(what: str, outputs: Sequence[Tensor], gradients: Sequence[Any], creat
     starts = []
     for t, g in zip(outputs, gradients, strict=True):
         if not t.requires_grad:
-            raise RuntimeError(f"{what}: the tensor does not require a gradient and has no graph; set requires_grad=True on what it is made of")
+            raise RuntimeError(
+                f"{what}: the tensor does not require a gradient and has no graph; set requires_grad=True on what it is made of"
+            )
         if g is None:
             if t.numel() != 1:
                 raise RuntimeError(f"{what}: a gradient can be left out only for a scalar; this tensor is {tuple(t.shape)}. Pass gradient=")
@@ -743,7 +747,9 @@ def grad(
                 out.append(wrap(zeros, t.device))
                 continue
             if not allow_unused:
-                raise RuntimeError(f"grad: input {i} {tuple(t.shape)} was not used to make the outputs; allow_unused=True gives None for it")
+                raise RuntimeError(
+                    f"grad: input {i} {tuple(t.shape)} was not used to make the outputs; allow_unused=True gives None for it"
+                )
             out.append(None)
         else:
             out.append(g if isinstance(g, Tensor) else wrap(g, t.device))

@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import os
 import re
+import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -311,7 +312,9 @@ class Kernel:
                 elif p.name not in arguments:
                     raise TypeError(f"{what}: no argument {p.name}; the launch gives {', '.join(arguments)}")
                 elif p.pointer != (p.name in arrays):
-                    raise TypeError(f"{what}: {p.name} is {'an array' if p.name in arrays else 'a scalar'}, the kernel takes {p.type}{'*' * p.pointer}")
+                    raise TypeError(
+                        f"{what}: {p.name} is {'an array' if p.name in arrays else 'a scalar'}, the kernel takes {p.type}{'*' * p.pointer}"
+                    )
                 else:
                     given = arrays[p.name].dtype if p.pointer else None
                 if p.pointer:
@@ -352,15 +355,15 @@ class Kernel:
             raise KernelError(message % f"grid {grid} is over the limit (2^31-1, 65535, 65535)")
         options = self.options(types, defines)
         if device.type == "emulator":
-            import gpudl.emulator
-
             settings = dict(_setting.get())
             module = _emulator_module(self.path, options, headers_hash(), self.path.stat().st_mtime_ns, tuple(sorted(settings.items())))
             function = module.get_function(entry)
             extra = {"cooperative": True} if self.cooperative else {}
             return lambda values: function(grid, block, values, shared_mem=smem, **extra)
         arch = f"-arch=sm_{self.arch}" if isinstance(self.arch, str) else None
-        function = _cuda_function(device, self.path, entry, (*options, *([arch] if arch else []), f"-DGPUDL_HEADERS=0x{headers_hash()}"), self.cooperative)
+        function = _cuda_function(
+            device, self.path, entry, (*options, *([arch] if arch else []), f"-DGPUDL_HEADERS=0x{headers_hash()}"), self.cooperative
+        )
         if smem > 48 * 1024:
             function.max_dynamic_shared_size_bytes = smem
         blocking = os.environ.get("GPUDL_LAUNCH_BLOCKING", "0") not in ("", "0")
@@ -496,8 +499,12 @@ class Ladder:
 
 
 _ladders: dict[str, Ladder] = {}
-_picked: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("gpudl.kernels.use", default={})
-_setting: contextvars.ContextVar[tuple[tuple[str, Any], ...]] = contextvars.ContextVar("gpudl.kernels.emulation", default=(("sanitize", False),))
+_picked: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar(
+    "gpudl.kernels.use", default=types.MappingProxyType({})
+)
+_setting: contextvars.ContextVar[tuple[tuple[str, Any], ...]] = contextvars.ContextVar(
+    "gpudl.kernels.emulation", default=(("sanitize", False),)
+)
 
 
 def ladder(name: str, *rungs: Kernel, choose: Callable[..., str] | None = None) -> Ladder:
@@ -550,7 +557,13 @@ def emulation(**settings: Any) -> Iterator[None]:
         _setting.reset(token)
 
 
-def launch(device: Device, ladder_name: str, arguments: dict[str, Any], picked: Mapping[str, str] | None = None, defines: Mapping[str, Any] | None = None) -> Kernel:
+def launch(
+    device: Device,
+    ladder_name: str,
+    arguments: dict[str, Any],
+    picked: Mapping[str, str] | None = None,
+    defines: Mapping[str, Any] | None = None,
+) -> Kernel:
     """Launch a rung of the ladder on arguments given by the names of the kernel's parameters; returns the rung that ran."""
     found = _ladders[ladder_name]
     scalars = {k: v for k, v in arguments.items() if not _is_array(v)}
@@ -629,14 +642,14 @@ def _triple(value: Any) -> tuple[int, int, int]:
     return (*(int(p) for p in parts), *((1,) * (3 - len(parts))))  # type: ignore[return-value]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _emulator_module(path: Path, options: tuple[str, ...], _headers: str, _mtime: int, settings: tuple[tuple[str, Any], ...]) -> Any:
     import gpudl.emulator
 
     return gpudl.emulator.compile(path, options=options, **dict(settings))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _cuda_function(device: Device, path: Path, entry: str, options: tuple[str, ...], cooperative: bool) -> Any:
     cupy = device.xp
     with device.current():

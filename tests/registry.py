@@ -23,7 +23,9 @@ def samples(op: type[Op]) -> list[Sample]:
     return list(op.samples(np.random.default_rng(7)))  # type: ignore[attr-defined]
 
 
-def place(sample: Sample, device: str = "cpu", dtype: Any = None, grad: bool = True) -> tuple[list[Any], dict[str, Any], list[gpudl.Tensor]]:
+def place(
+    sample: Sample, device: str = "cpu", dtype: Any = None, grad: bool = True
+) -> tuple[list[Any], dict[str, Any], list[gpudl.Tensor]]:
     """The sample's arguments on a device (floating arrays cast to dtype), and the tensors that require a gradient."""
     leaves: list[gpudl.Tensor] = []
 

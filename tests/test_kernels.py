@@ -97,7 +97,9 @@ class TestLaunch:
         ladder = kernels.ladder("softmax.forward")
         wide = Kernel("02_warp_row.cu", grid=1, block=(32, 64), dtypes=_dtypes.FLOATS, ROWS=64)
         wide.ladder = ladder
-        with pytest.raises(gpudl.KernelError, match=r"softmax/forward/02_warp_row.cu:softmax_fwd: block \(32, 64, 1\) is 2048 threads.*\[M=2 N=3\]"):
+        with pytest.raises(
+            gpudl.KernelError, match=r"softmax/forward/02_warp_row.cu:softmax_fwd: block \(32, 64, 1\) is 2048 threads.*\[M=2 N=3\]"
+        ):
             wide.launch(device, {"x": x, "y": y, "M": 2, "N": 3}, {})
 
     def test_a_plan_is_made_once(self) -> None:

@@ -71,7 +71,10 @@ def test_halves_compute_in_float32_and_round_once(name: str, dtype: str) -> None
     for sample in samples(op)[:4]:
         if not sample.options.get("halves", True):
             continue
-        rounded = [a.astype(_dtypes.as_dtype(dtype)).astype(np.float64) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for a in sample.args]
+        rounded = [
+            a.astype(_dtypes.as_dtype(dtype)).astype(np.float64) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
+            for a in sample.args
+        ]
         same = type(sample)(*rounded, **sample.kwargs)
         same.options = sample.options
         want, _ = run(op, same, "cpu", "float32")
@@ -123,7 +126,10 @@ def agree(op: type, sample, dtype, device: str) -> None:
     """Kernel path in dtype against the CPU in float64, from inputs that dtype holds exactly."""
     kind = _dtypes.as_dtype(dtype)
     exact = type(sample)(
-        *[a.astype(kind).astype(np.float64) if isinstance(a, np.ndarray) and a.dtype.kind == "f" and a.flags.c_contiguous else a for a in sample.args],
+        *[
+            a.astype(kind).astype(np.float64) if isinstance(a, np.ndarray) and a.dtype.kind == "f" and a.flags.c_contiguous else a
+            for a in sample.args
+        ],
         **sample.kwargs,
     )
     exact.options = sample.options
@@ -143,7 +149,9 @@ def agree(op: type, sample, dtype, device: str) -> None:
             allowed = tolerance(kind, np.where(np.isfinite(w64), w64, 0), length, factor * (4 if what == "gradient" else 1))
             with np.errstate(invalid="ignore"):
                 error = np.abs(g64 - w64)
-            assert (same | (error <= allowed)).all(), f"{op.name} {sample}: {what} {k}: worst error {np.nanmax(error):.3g} where {allowed.min():.3g} is allowed"
+            assert (same | (error <= allowed)).all(), (
+                f"{op.name} {sample}: {what} {k}: worst error {np.nanmax(error):.3g} where {allowed.min():.3g} is allowed"
+            )
 
 
 @pytest.mark.emulator

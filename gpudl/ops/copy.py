@@ -50,7 +50,7 @@ def to(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, non_blo
         if isinstance(arg, Tensor):
             dtype, device = arg.dtype, arg.device
         elif isinstance(arg, bool):
-            non_blocking = arg
+            continue  # non_blocking: copies are ordered on the stream anyway
         elif isinstance(arg, Device) or (isinstance(arg, str) and arg not in _dtypes._NAMES) or (isinstance(arg, int)):
             device = arg
         elif arg is not None:

@@ -15,9 +15,9 @@ from gpudl.ops._common import axis, check_float, check_tensor
 
 BLOCK = 256  # rows per block, one thread each
 ROWS = 4  # rows per block, one warp each
-naive = dict(grid=lambda M: ceil_div(M, BLOCK), block=BLOCK, BLOCK=BLOCK, dtypes=FLOATS)
-warp = dict(grid=lambda M: ceil_div(M, ROWS), block=(32, ROWS), ROWS=ROWS, dtypes=FLOATS)
-numba = dict(grid=lambda M: ceil_div(M, 64), block=64, dtypes=(float32, float64))
+naive: dict[str, Any] = dict(grid=lambda M: ceil_div(M, BLOCK), block=BLOCK, BLOCK=BLOCK, dtypes=FLOATS)
+warp: dict[str, Any] = dict(grid=lambda M: ceil_div(M, ROWS), block=(32, ROWS), ROWS=ROWS, dtypes=FLOATS)
+numba: dict[str, Any] = dict(grid=lambda M: ceil_div(M, 64), block=64, dtypes=(float32, float64))
 ladder(  # first to last: the order of the lesson
     "softmax.forward",
     NumbaKernel("forward_naive", **numba),
@@ -93,7 +93,9 @@ class Softmax(Op, name="softmax"):
         yield [np.array([1000.0, 1000.0, -np.inf])], [0.5, 0.5, 0.0]
 
     def samples(rng: Any) -> Any:
-        yield from (Sample(rng.normal(size=s), dim=d) for s, d in [((1, 1), 0), ((3, 31), 1), ((2, 32, 5), 1), ((4, 1025), -1), ((300, 3), 1)])
+        yield from (
+            Sample(rng.normal(size=s), dim=d) for s, d in [((1, 1), 0), ((3, 31), 1), ((2, 32, 5), 1), ((4, 1025), -1), ((300, 3), 1)]
+        )
         yield Sample(rng.normal(size=()), dim=0)
         yield Sample(np.zeros((0, 3)), dim=1)
         yield Sample(np.zeros((3, 0)), dim=1)
