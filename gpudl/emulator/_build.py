@@ -1,0 +1,423 @@
+"""From a .cu file to a loaded module: preprocess, find the kernels, compile with g++, link, read the ELF symbols; all of it cached on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpudl.emulator._errors import CompileError, CompilerMissingError
+
+RUNTIME = Path(__file__).parent / "runtime"
+INCLUDE = Path(__file__).parent / "include"
+PRELUDE = RUNTIME / "gpudl_emulator.h"
+MARK = "gpudl_user_source_begins;"
+DYNAMIC_BYTES = 227 * 1024  # the most that any architecture gives a block
+
+# Contraction and strict aliasing follow CUDA's habits; -fno-math-errno lets sqrtf be one instruction.
+COMMON = (
+    "-fPIC", "-fno-exceptions", "-fno-rtti", "-fno-strict-aliasing", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-fno-gnu-unique",
+    "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-fno-extern-tls-init", "-fno-stack-protector", "-Wno-attributes",
+    "-Wno-unknown-pragmas", "-Wno-psabi", "-w", "-fdiagnostics-color=never", "-fno-diagnostics-show-caret", "-fno-threadsafe-statics",
+)  # fmt: skip
+FAST = ("-O2", "-g1")
+# libtsan is not linked: the runtime defines its hooks. Scalar replacement would split a float4 access in four, and merged tails
+# would give two source lines one address.
+SANITIZED = (
+    "-O1", "-g", "-fsanitize=thread,bounds,shift,float-cast-overflow,integer-divide-by-zero", "-fsanitize-recover=all", "-fno-tree-sra",
+    "-fno-tree-tail-merge", "-fno-crossjumping", "-fno-thread-jumps", "--param", "tsan-instrument-func-entry-exit=0", "--param",
+    "tsan-distinguish-volatile=1", "-fno-builtin-memcpy", "-fno-builtin-memset", "-DGPUDL_EMU_SANITIZE=1",
+)  # fmt: skip
+
+
+def cache_folder() -> Path:
+    """Where compiled modules are kept: $XDG_CACHE_HOME/gpudl/emulator."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gpudl" / "emulator"
+    with contextlib.suppress(OSError):
+        base.mkdir(parents=True, exist_ok=True)
+        if os.access(base, os.W_OK):
+            return base
+    return _private_folder()
+
+
+@functools.cache
+def _private_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="gpudl-emulator-"))  # a home that cannot be written: no caching across processes
+
+
+@functools.cache
+def compiler() -> tuple[str, str]:
+    """The C++ compiler and its version; CompilerMissingError names what to install."""
+    path = os.environ.get("GPUDL_CXX") or shutil.which("g++")
+    advice = "install GCC 11 or newer (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++), or name one in GPUDL_CXX"
+    if not path or not (shutil.which(path) or os.path.exists(path)):
+        raise CompilerMissingError(f"the emulator compiles kernels with g++, and there is none on PATH: {advice}")
+    try:
+        version = subprocess.run([path, "-dumpfullversion"], capture_output=True, text=True, check=True).stdout.strip()
+        kind = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise CompilerMissingError(f"the emulator cannot run {path} ({error}): {advice}") from None
+    if "clang" in kind.lower() or int(version.split(".")[0]) < 11:
+        raise CompilerMissingError(f"the emulator needs GCC 11 or newer; {path} is {kind.splitlines()[0]}: {advice}")
+    return path, version
+
+
+def _run(command: list[str], source: str | None = None) -> str:
+    result = subprocess.run(command, input=source, capture_output=True, text=True, errors="replace")
+    if result.returncode:
+        raise CompileError(result.stderr.strip() or f"{command[0]} exited with {result.returncode}")
+    return result.stdout
+
+
+def _digest(*parts: Any) -> str:
+    hash = hashlib.sha256()
+    for part in parts:
+        hash.update(part if isinstance(part, bytes) else repr(part).encode())
+        hash.update(b"\0")
+    return hash.hexdigest()[:32]
+
+
+@functools.cache
+def _runtime_digest() -> str:
+    files = sorted(p for p in RUNTIME.iterdir() if p.suffix in (".cpp", ".h")) + (sorted(INCLUDE.iterdir()) if INCLUDE.is_dir() else [])
+    return _digest(*[p.read_bytes() for p in files], compiler(), Path(__file__).read_bytes())
+
+
+@functools.cache
+def runtime_path() -> Path:
+    """The runtime library, compiled on first use."""
+    path = cache_folder() / f"runtime-{_runtime_digest()}.so"
+    if not path.exists():
+        extra = ["-DGPUDL_EMU_UCONTEXT"] if os.environ.get("GPUDL_EMU_UCONTEXT") else []
+        with _temporary(path) as temporary:
+            _run([compiler()[0], "-std=c++17", "-O2", "-g1", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread", *extra,
+                  str(RUNTIME / "runtime.cpp"), "-o", str(temporary), f"-Wl,-soname,{path}"])  # fmt: skip
+    return path
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Any:
+    """A name beside `path` that becomes `path` when the block ends well: other processes see all of a file or none."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        yield Path(name)
+        os.chmod(name, 0o755)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+# ---- Options, as nvcc, NVRTC and CuPy write them.
+def translate_options(options: tuple[str, ...]) -> tuple[list[str], int]:
+    """g++'s arguments and the architecture (90 for sm_90). What only nvcc or NVRTC knows is left out."""
+    arguments: list[str] = []
+    architecture, standard = 90, "17"
+    rest = list(options)
+    while rest:
+        option = rest.pop(0)
+        for long, short in (("--define-macro", "-D"), ("--undefine-macro", "-U"), ("--include-path", "-I"), ("--pre-include", "-include")):
+            if option.startswith(long + "="):
+                option = short + option[len(long) + 1 :]
+            elif option == long:
+                option = short
+        if option in ("-D", "-U", "-I", "-include"):
+            value = rest.pop(0) if rest else ""
+            arguments += [option, value] if option == "-include" else [option + value]
+        elif option[:2] in ("-D", "-U", "-I") and len(option) > 2:
+            arguments.append(option)
+        elif option.startswith("-include"):
+            arguments += ["-include", option[8:]]
+        elif match := re.fullmatch(r"-{1,2}std[= ]c\+\+(\d\w)", option):
+            standard = match[1]
+        elif match := re.search(r"(?:arch|code|gpu-architecture).*?(?:sm|compute|lto)_(\d+)", option):
+            architecture = int(match[1])
+        elif option in ("-arch", "--gpu-architecture") and rest and (match := re.search(r"_(\d+)", rest[0])):
+            architecture = int(match[1])
+            rest.pop(0)
+    level = {"03": 17, "11": 17, "14": 17, "17": 17, "20": 20, "2a": 20, "23": 23, "2b": 23}.get(standard, 17)
+    arguments += [f"-std=gnu++{'2b' if level == 23 else level}", f"-D__CUDA_ARCH__={architecture * 10}"]
+    return arguments, architecture
+
+
+# ---- Finding kernels in preprocessed text.
+@dataclass
+class Entry:
+    name: str
+    expression: str
+    parameters: list[str]  # names, "" where unnamed
+    types: list[str]
+
+
+_TOKEN = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|^#[^\n]*|__attribute__\(\(__hot__\)\)|\bnamespace\b|\btemplate\b|[{};]', re.M)
+
+
+def find_kernels(text: str) -> tuple[list[Entry], list[str]]:
+    """Kernels that can be exported as they stand, and the names of templates (which need a name expression)."""
+    entries: dict[str, Entry] = {}
+    templates: list[str] = []
+    scopes: list[str | None] = []
+    statement = position = 0
+    template = False
+    while match := _TOKEN.search(text, position):
+        token, position = match[0], match.end()
+        if token == "{":
+            head = text[statement : match.start()]
+            space = re.search(r"namespace\s+([\w:]*)\s*$", head)
+            scopes.append(space[1] if space else "" if re.search(r'extern\s+"C"\s*$', head) or re.search(r"namespace\s*$", head) else None)
+            statement, template = position, False
+        elif token == "}":
+            if scopes:
+                scopes.pop()
+            statement, template = position, False
+        elif token == ";":
+            statement, template = position, False
+        elif token == "template":
+            template = True
+        elif token.startswith("__attribute__") and None not in scopes:
+            found = _signature(text, position)
+            if found is None:
+                continue
+            name, inside = found
+            if template:
+                templates.append(name)
+                continue
+            full = "::".join([s for s in scopes if s] + [name])
+            pieces = [p for p in _split(inside) if p.strip() and p.strip() != "void"]
+            if full in entries and len(entries[full].parameters) != len(pieces):
+                continue
+            names, types = zip(*[_parameter(p) for p in pieces], strict=True) if pieces else ((), ())
+            if full not in entries or not any(entries[full].parameters):
+                entries[full] = Entry(full, full, list(names), list(types))
+    return list(entries.values()), templates
+
+
+def _signature(text: str, position: int) -> tuple[str, str] | None:
+    for match in re.compile(r"([A-Za-z_]\w*)\s*\(|[;{]").finditer(text, position):
+        if match[1] is None:
+            return None
+        if match[1] in ("__attribute__", "alignas", "decltype", "noexcept"):
+            continue
+        depth, end = 1, match.end()
+        while depth and end < len(text):
+            depth += {"(": 1, ")": -1}.get(text[end], 0)
+            end += 1
+        if match[1] == "__launch_bounds__":
+            continue
+        return match[1], re.sub(r"^#.*$", "", text[match.end() : end - 1], flags=re.M)
+    return None
+
+
+def _split(text: str) -> list[str]:
+    pieces, depth, start = [], 0, 0
+    for i, c in enumerate(text):
+        depth += (c in "(<[{") - (c in ")>]}")
+        if c == "," and not depth:
+            pieces.append(text[start:i])
+            start = i + 1
+    return [*pieces, text[start:]]
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    text = re.sub(r"__attribute__\(\(.*?\)\)|\b__restrict(?:__)?\b|=.*", " ", text, flags=re.S)
+    array = re.search(r"\[[^]]*\]\s*$", text)
+    if array:
+        text = text[: array.start()]
+    match = re.search(r"([A-Za-z_]\w*)\s*$", text)
+    if match and text[: match.start()].strip() and match[1] not in ("int", "float", "double", "char", "long", "short", "unsigned", "bool", "const"):
+        name, type = match[1], text[: match.start()]
+    else:
+        name, type = "", text
+    type = re.sub(r"\s+", " ", type).replace(" *", "*").replace("* ", "*").strip()
+    return name, type + ("*" if array else "")
+
+
+# ---- ELF: symbols and ranges, from the linked module.
+def read_elf(path: Path) -> dict[str, Any]:
+    """Shared arrays (thread-local symbols), data symbols, and the ranges of text, data and constants."""
+    image = path.read_bytes()
+    sections_at, = struct.unpack_from("<Q", image, 0x28)
+    size, count, names_index = struct.unpack_from("<HHH", image, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", image, sections_at + i * size) for i in range(count)]
+    label = lambda table, offset: image[sections[table][4] + offset : image.index(b"\0", sections[table][4] + offset)].decode()
+    named = {label(names_index, s[0]): s for s in sections}
+    shared, data, anchor = [], [], {}
+    for section in sections:
+        if section[1] != 2:  # SHT_SYMTAB
+            continue
+        for at in range(section[4], section[4] + section[5], 24):
+            name_at, info, _, index, value, length = struct.unpack_from("<IBBHQQ", image, at)
+            name = label(section[6], name_at)
+            if info & 15 == 6 and index:
+                shared.append([_readable(name), value, length])
+                if "gpudl_anchor" in name:
+                    anchor["tls"] = value
+            elif info & 15 == 1 and index and length and not name.startswith(("gpudl_kernel", "_ZN12gpudl_export", "_DYNAMIC", "_ZTV")):
+                data.append([_readable(name), value, length])
+            elif name == "gpudl_module_anchor":
+                anchor["function"] = value
+    span = lambda *wanted: [min(f[3] for f in s), max(f[3] + f[5] for f in s)] if (s := [named[n] for n in wanted if n in named and named[n][5]]) else [0, 0]
+    tls = [s for s in sections if s[2] & 0x400 and s[5]]
+    base = min((s[3] for s in tls), default=0)
+    total = max((s[3] + s[5] - base for s in tls), default=0)
+    return {"shared": sorted(shared, key=lambda s: s[1]), "data": sorted(data, key=lambda s: s[1]), "text": span(".text"),
+            "data_range": span(".data", ".bss"), "constant": span("gpudl_constant"), "anchor": anchor, "tls_bytes": total}  # fmt: skip
+
+
+def _readable(name: str) -> str:
+    """The source's name of a symbol: local statics are mangled as _ZZ<function>E<length><name>, or carry a number."""
+    if name.startswith("_Z"):
+        match = re.search(r"E(\d+)([A-Za-z_]\w*)$", name)
+        if match:
+            return match[2][: int(match[1])] if len(match[2]) >= int(match[1]) else match[2]
+        match = re.fullmatch(r"_ZL?(\d+)(\w+)", name)
+        if match:
+            return match[2][: int(match[1])]
+    return re.sub(r"\.\d+$", "", name)
+
+
+def _undefined_tls(path: Path) -> list[str]:
+    """Thread-local names that the object refers to and nobody defines: its `extern __shared__` arrays."""
+    image = path.read_bytes()
+    sections_at, = struct.unpack_from("<Q", image, 0x28)
+    size, count, _ = struct.unpack_from("<HHH", image, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", image, sections_at + i * size) for i in range(count)]
+    names = []
+    for section in sections:
+        if section[1] == 2:
+            for at in range(section[4], section[4] + section[5], 24):
+                name_at, info, _, index, _, _ = struct.unpack_from("<IBBHQQ", image, at)
+                start = sections[section[6]][4] + name_at
+                if info & 15 == 6 and index == 0:
+                    names.append(image[start : image.index(b"\0", start)].decode())
+    return names
+
+
+# ---- Compiling.
+@dataclass
+class Built:
+    path: Path
+    entries: list[dict[str, Any]]
+    templates: list[str]
+    elf: dict[str, Any]
+    dynamic: str | None
+    architecture: int
+    sources: list[str]
+
+
+def build(source: str | os.PathLike[str], options: tuple[str, ...], sanitize: bool, expressions: tuple[str, ...] = ()) -> Built:
+    """Compile a path or the text of a source, or take it from the cache."""
+    if isinstance(source, os.PathLike) or ("\n" not in source and "{" not in source and source.endswith((".cu", ".cuh", ".cpp", ".h"))):
+        path = Path(source).resolve()
+        if not path.is_file():
+            raise FileNotFoundError(f"emulator: no such source file: {source}")
+        text = path.read_bytes()
+    else:
+        text = str(source).encode()
+        path = cache_folder() / "sources" / f"{_digest(text)[:12]}.cu"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _temporary(path) as temporary:
+                temporary.write_bytes(text)
+    arguments, architecture = translate_options(options)
+    key = _digest(str(path), text, arguments, sanitize, expressions, _runtime_digest())
+    folder = cache_folder()
+    manifest = folder / f"{key}.json"
+    try:
+        facts = json.loads(manifest.read_text())
+        if all(_digest(Path(name).read_bytes()) == digest for name, digest in facts["headers"].items()) and (folder / facts["object"]).exists():
+            return Built(folder / facts["object"], facts["entries"], facts["templates"], facts["elf"], facts["dynamic"], architecture, facts["sources"])
+    except (OSError, ValueError, KeyError):
+        pass
+    return _compile(path, arguments, sanitize, expressions, manifest, key, architecture)
+
+
+def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tuple[str, ...], manifest: Path, key: str, architecture: int) -> Built:
+    gxx = compiler()[0]
+    flags = [*COMMON, *(SANITIZED if sanitize else FAST), *arguments]
+    include = [f"-I{path.parent}", f"-I{INCLUDE}"]
+    unit = f'#include "{PRELUDE}"\n#include "{path}"\n'
+    text = _run([gxx, "-E", "-x", "c++", *flags, *include, "-"], unit)
+    begin = text.index(MARK) + len(MARK)
+    entries, templates = find_kernels(text[begin:])
+    exports = [Entry(e, e, [], []) for e in expressions if e not in {k.name for k in entries}]
+    for one in exports:  # a template's parameter names are those of its declaration
+        one.parameters, one.types = _template_parameters(text[begin:], one.expression)
+    exports = entries + exports
+    if not exports and not templates:
+        raise CompileError(f"{path}: no __global__ function found")
+    text += "".join(f'\n# 1 "kernel {e.name}"\n{_export(i, e.expression)}\n' for i, e in enumerate(exports))
+    headers = {name for name in re.findall(r'^# \d+ "([^"<]+)"', text, flags=re.M) if os.path.isfile(name) and name != str(path)}
+    headers = {n for n in headers if not n.startswith(("/usr/include", "/usr/lib", str(RUNTIME)))}
+    folder = manifest.parent
+    target = folder / f"{key}.so"
+    runtime = runtime_path()
+    with tempfile.TemporaryDirectory(prefix="gpudl-build-") as work:
+        unit_path, object_path, assembly = Path(work, "unit.ii"), Path(work, "unit.o"), Path(work, "dynamic.s")
+        unit_path.write_text(text)
+        _run([gxx, "-c", "-x", "c++-cpp-output", *flags, str(unit_path), "-o", str(object_path)])
+        objects, dynamic = [str(object_path)], None
+        names = _undefined_tls(object_path)
+        if names:  # every `extern __shared__` array of a file names the same memory
+            dynamic = names[0]
+            labels = "".join(f".globl {n}\n.hidden {n}\n.type {n}, @tls_object\n.size {n}, {DYNAMIC_BYTES}\n{n}:\n" for n in names)
+            assembly.write_text(f'.section .tbss,"awT",@nobits\n.balign 1024\n{labels}.zero {DYNAMIC_BYTES}\n.section .note.GNU-stack,"",@progbits\n')
+            objects.append(str(assembly))
+        wrap = [f"-Wl,--wrap={f}" for f in ("memcpy", "memmove", "memset")] if sanitize else []
+        with _temporary(target) as temporary:
+            _run([gxx, "-shared", "-nostartfiles", *wrap, *objects, str(runtime), "-Wl,-Bsymbolic", "-Wl,-z,defs", "-lm", "-lc", "-lgcc", "-o", str(temporary)])
+    elf = read_elf(target)
+    listed = [{"name": e.name, "parameters": e.parameters, "types": e.types} for e in exports]
+    facts = {"object": target.name, "entries": listed, "templates": templates, "elf": elf, "dynamic": dynamic,
+             "headers": {n: _digest(Path(n).read_bytes()) for n in sorted(headers)}, "sources": [str(path), *sorted(headers)]}  # fmt: skip
+    with _temporary(manifest) as temporary:
+        temporary.write_text(json.dumps(facts))
+    return Built(target, listed, templates, elf, dynamic, architecture, facts["sources"])
+
+
+def _export(number: int, expression: str) -> str:
+    """The record by which Python finds a kernel and its parameters."""
+    export = f"gpudl_export<({expression})>"
+    return (f'extern "C" __attribute__((visibility("default"), used)) const gpudl_kernel_record gpudl_kernel_{number} = '
+            f"{{&{export}::call, {export}::parameters, {export}::count}};")  # fmt: skip
+
+
+def _template_parameters(text: str, expression: str) -> tuple[list[str], list[str]]:
+    name = re.split(r"[<(]", expression)[0].split("::")[-1].strip()
+    for match in re.finditer(r"__attribute__\(\(__hot__\)\)", text):
+        found = _signature(text, match.end())
+        if found and found[0] == name:
+            pieces = [p for p in _split(found[1]) if p.strip() and p.strip() != "void"]
+            names, types = zip(*[_parameter(p) for p in pieces], strict=True) if pieces else ((), ())
+            return list(names), list(types)
+    return [], []
+
+
+@functools.cache
+def runtime() -> ctypes.CDLL:
+    """The runtime, loaded into a namespace of its own."""
+    library = ctypes.CDLL(str(runtime_path()))
+    u64, pointer = ctypes.c_uint64, ctypes.c_void_p
+    library.gpudl_emu_allocate.argtypes, library.gpudl_emu_allocate.restype = [u64], pointer
+    library.gpudl_emu_free.argtypes = [pointer]
+    library.gpudl_emu_mark.argtypes = [u64, u64]
+    library.gpudl_emu_find.argtypes = [u64, ctypes.POINTER(u64), ctypes.POINTER(u64)]
+    library.gpudl_emu_next.argtypes = [u64, ctypes.POINTER(u64), ctypes.POINTER(u64)]
+    library.gpudl_emu_arena.argtypes = [ctypes.POINTER(u64), ctypes.POINTER(u64)]
+    library.gpudl_emu_in_use.restype = u64
+    library.gpudl_emu_sizes.argtypes, library.gpudl_emu_sizes.restype = [ctypes.c_int], u64
+    library.gpudl_emu_launch.argtypes = [pointer]
+    return library

@@ -1,0 +1,4 @@
+// The runtime as one translation unit.
+#include "scheduler.cpp"
+#include "memory.cpp"
+#include "sanitizer.cpp"
