@@ -39,9 +39,8 @@ class _Packer:
         self.keep: list[Any] = []  # ids stay taken while their objects live
 
     def pack(self, value: Any, path: str) -> Any:
-        from gpudl.nn import Parameter
-
         from gpudl import Tensor
+        from gpudl.nn import Parameter
 
         if value is None or isinstance(value, (bool, int, float, str)) and not isinstance(value, np.generic):
             return value
@@ -134,9 +133,8 @@ def load(f: str | os.PathLike[str] | BinaryIO, map_location: Any = None) -> Any:
     A safetensors file of another program gives a dict of its tensors by name.
     FileNotFoundError for a missing file; CheckpointError (a RuntimeError) for one that is damaged, cut off or of another format.
     """
-    from gpudl.nn import Parameter
-
     from gpudl import from_numpy
+    from gpudl.nn import Parameter
 
     if isinstance(f, (str, os.PathLike)):
         where = str(Path(f))

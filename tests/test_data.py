@@ -197,7 +197,17 @@ def test_fast_path_equals_slow_path_through_subsets():
         np.testing.assert_array_equal(a, c)
         np.testing.assert_array_equal(b, d)
     assert np.concatenate([b for _, b in fast]).tolist() == [8, 5, 24, 12, 12]
-    assert not hasattr(Subset(Squares(3), [0]), "batch")
+    assert not hasattr(Subset(Squares(3), [0]), "__getbatch__")
+
+
+def test_fast_path_does_not_pass_by_a_changed_getitem():
+    class Negative(TensorDataset):
+        def __getitem__(self, i):
+            return tuple(-t.numpy()[i] for t in self.tensors)
+
+    ds = Negative(np.arange(4.0))
+    for each in (ds, Subset(ds, [0, 1, 2, 3])):
+        assert [x.tolist() for (x,) in DataLoader(each, batch_size=4)] == [[0, -1, -2, -3]]
 
 
 def test_a_batch_does_not_share_memory_with_the_dataset():

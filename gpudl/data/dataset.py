@@ -1,7 +1,7 @@
 """Datasets: something with a length that gives sample i, or something that can be walked through.
 
-Beside PyTorch's protocol there is one short cut: a dataset with a `batch(indices)` method gives a whole collated batch at once. The
-datasets whose samples lie in one array have it, and then no Python code runs per sample.
+Beside PyTorch's protocol there is one short cut: a dataset with a `__getbatch__(indices)` method gives a whole collated batch at once.
+The datasets whose samples lie in one array have it, and then no Python code runs per sample.
 """
 
 from __future__ import annotations
@@ -9,12 +9,21 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from gpudl.data.sampler import rng_from
+
+
+def whole_batches(dataset: Any) -> Callable[[Any], Any] | None:
+    """The dataset's `__getbatch__`, or None; None too where a subclass has changed `__getitem__` since, which the batch would not show."""
+
+    def owner(name: str) -> int:
+        return next((i for i, c in enumerate(type(dataset).__mro__) if name in vars(c)), len(type(dataset).__mro__))
+
+    return getattr(dataset, "__getbatch__", None) if owner("__getbatch__") <= owner("__getitem__") else None
 
 
 class Dataset:
@@ -59,7 +68,7 @@ class TensorDataset(Dataset):
     def __len__(self) -> int:
         return len(self.tensors[0])
 
-    def batch(self, indices: Sequence[int]) -> list[Any]:
+    def __getbatch__(self, indices: Sequence[int]) -> list[Any]:
         """Rows `indices` of each tensor, by one indexing each."""
         import gpudl
 
@@ -83,9 +92,12 @@ class Subset(Dataset):
         return len(self.indices)
 
     @property
-    def batch(self) -> Any:
-        inner = self.dataset.batch  # AttributeError where the dataset cannot, as if Subset had no such method
-        return lambda indices: inner(np.asarray(self.indices)[np.asarray(indices, np.int64)])
+    def __getbatch__(self) -> Any:
+        inner = whole_batches(self.dataset)
+        if inner is None:
+            raise AttributeError("the dataset of this Subset gives one sample at a time")
+        own = np.asarray(self.indices, np.int64)
+        return lambda indices: inner(own[np.asarray(indices, np.int64)])
 
 
 class ConcatDataset(Dataset):
@@ -137,5 +149,5 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator: Any = 
         counts = [int(x) for x in lengths]
     if sum(counts) != total:
         raise ValueError(f"random_split: the lengths {counts} sum to {sum(counts)}, the dataset has {total} samples")
-    order = rng_from(generator).permutation(total)
+    order = rng_from(generator).permutation(total).tolist()
     return [Subset(dataset, order[end - n : end]) for n, end in zip(counts, itertools.accumulate(counts), strict=True)]

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl.data.dataset import IterableDataset
+from gpudl.data.dataset import IterableDataset, whole_batches
 from gpudl.data.sampler import BatchSampler, RandomSampler, SequentialSampler, seed_from
 
 
@@ -112,14 +112,15 @@ def _fetcher(loader: DataLoader) -> Callable[[Any], Any]:
 
         def take(indices: Any) -> Any:
             if loader.batch_size is None:
-                sample = next(samples, _End)
+                sample: Any = next(samples, _End)
                 return sample if sample is _End else collate(sample)
-            batch = list(itertools.islice(samples, len(indices)))
+            batch: list[Any] = list(itertools.islice(samples, len(indices)))
             return collate(batch) if batch and (len(batch) == len(indices) or not loader.drop_last) else _End
 
         return take
-    if loader._batched and collate is default_collate and hasattr(dataset, "batch"):
-        return dataset.batch
+    batches = whole_batches(dataset)
+    if loader._batched and collate is default_collate and batches is not None:
+        return batches
     if loader._batched and hasattr(dataset, "__getitems__"):
         return lambda indices: collate(dataset.__getitems__(indices))
     if loader._batched:

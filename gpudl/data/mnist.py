@@ -85,7 +85,7 @@ class MNIST(Dataset):
         return f"{self._name}({'train' if self.train else 'test'}, {len(self)} images, {self.root / self.folder})"
 
     @property
-    def batch(self) -> Callable[[Any], list[Any]]:
+    def __getbatch__(self) -> Callable[[Any], list[Any]]:
         """Whole batches at once, for the DataLoader; only without transforms, which are functions of one sample."""
         if self.transform or self.target_transform:
             raise AttributeError("a dataset with transforms gives one sample at a time")
