@@ -106,7 +106,7 @@ def _nvidia_hardware() -> bool | None:
 
 
 def _compiler() -> tuple[str | None, int | None]:
-    path = shutil.which(os.environ.get("CXX") or "g++")
+    path = shutil.which(os.environ.get("GPUDL_CXX") or "g++")
     if path is None:
         return None, None
     try:
@@ -162,7 +162,7 @@ def explain_cuda(facts: Facts) -> list[Device]:
         return [Device("cuda", False, why, fix)]
 
     if facts.system == "Darwin":
-        return no("CUDA does not exist on macOS", "nothing to install: use device 'cpu', or 'emulator' for the kernels")
+        return no("CUDA does not exist on macOS", "nothing to install: use device 'cpu'")
     wheels = sorted(facts.cupy_wheels)
     fitting = extra(facts.driver)
     if len(wheels) > 1:
@@ -223,12 +223,12 @@ def explain_cuda(facts: Facts) -> list[Device]:
 def explain_emulator(facts: Facts) -> Device:
     """The emulator needs nothing but a C++ compiler."""
     install = {
-        "Linux": "sudo apt install g++   (Fedora: sudo dnf install gcc-c++; conda: conda install gxx; then CXX=... if it is not named g++)",
-        "Darwin": "brew install gcc, then CXX=g++-14",
+        "Linux": "sudo apt install g++   (Fedora: sudo dnf install gcc-c++; conda: conda install gxx; GPUDL_CXX names one that is not g++)",
+        "Darwin": "use a Linux container: docker run -it python:3.12, there apt install g++",
         "Windows": "use the Windows Subsystem for Linux: wsl --install, there sudo apt install g++",
     }.get(facts.system, "install g++ >= 11")
-    if facts.system == "Windows":
-        return Device("emulator", False, "the emulator runs on Linux and macOS", install)
+    if facts.system != "Linux":
+        return Device("emulator", False, "the emulator runs on Linux", install)
     if facts.compiler is None:
         return Device("emulator", False, "no C++ compiler: g++ is not on PATH", install)
     if facts.compiler_version is None:

@@ -67,8 +67,9 @@ def test_cuda_works():
     [
         (dict(), "g++ is not on PATH", "apt install g++"),
         (dict(compiler="/usr/bin/g++", compiler_version=9), "GCC 9, the emulator needs 11", "apt install g++"),
-        (dict(compiler="/usr/bin/g++", compiler_version=None, system="Darwin"), "is not GCC", "brew install gcc"),
-        (dict(system="Windows", compiler="g++", compiler_version=13), "Linux and macOS", "wsl --install"),
+        (dict(compiler="/usr/bin/clang++", compiler_version=None), "clang++ is not GCC", "GPUDL_CXX"),
+        (dict(system="Darwin", compiler="/usr/bin/g++", compiler_version=None), "runs on Linux", "container"),
+        (dict(system="Windows", compiler="g++", compiler_version=13), "runs on Linux", "wsl --install"),
     ],
 )
 def test_why_the_emulator_does_not_work(facts, why, fix):
@@ -91,13 +92,13 @@ def fake(folder, name, text):
 
 
 def test_compiler_is_looked_for(tmp_path, monkeypatch):
-    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.delenv("GPUDL_CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert _info._compiler() == (None, None)
     gcc = fake(tmp_path, "g++", "#!/bin/sh\necho '#define __GNUC__ 13'\n")
     assert _info._compiler() == (str(gcc), 13)
     clang = fake(tmp_path, "clang++", "#!/bin/sh\necho '#define __GNUC__ 4'\necho '#define __clang__ 1'\n")
-    monkeypatch.setenv("CXX", "clang++")
+    monkeypatch.setenv("GPUDL_CXX", "clang++")
     assert _info._compiler() == (str(clang), None)
 
 
