@@ -269,6 +269,8 @@ class Op:
         op.picked = kernels.picked()  # type: ignore[attr-defined]
         if device.kernels:
             given = arrays
+            if not hasattr(cls, "forward_kernel"):
+                raise NotImplementedError(f"{cls.name}: no kernel computes this on {device}; move the inputs with .cpu()")
             out = op.forward_kernel(*arrays, **params)
         else:
             given = [a.astype(np.float32) if a is not None and a.dtype in _dtypes.HALVES else a for a in arrays] if cls.widen else arrays

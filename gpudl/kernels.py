@@ -371,7 +371,7 @@ class Kernel:
         def run(values: list[Any]) -> None:
             try:
                 with device.current():
-                    function(grid, block, values, shared_mem=smem)
+                    function(grid, block, tuple(values), shared_mem=smem)
                     if blocking:
                         device.synchronize()
             except Exception as error:

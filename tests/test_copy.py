@@ -1,0 +1,115 @@
+"""Fills, copies into memory, moves between devices, dtypes: the ladders fill.forward and copy.forward, and `to`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl import _dtypes, kernels
+
+DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator), pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [str(d) for d in _dtypes.ALL])
+def test_full_of_every_dtype(device: str, dtype: str) -> None:
+    value = True if dtype == "bool" else 3
+    with kernels.emulation(sanitize=True):
+        t = gpudl.full((3, 5), value, dtype=dtype, device=device)
+    assert t.dtype == _dtypes.as_dtype(dtype) and (t.cpu()._array == value).all()
+    assert gpudl.full((0, 2), value, dtype=dtype, device=device).shape == (0, 2)
+    assert gpudl.full((), value, dtype=dtype, device=device).item() == value
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_fill_holds_64_bit_integers_and_strided_targets(device: str) -> None:
+    big = 2**62 + 1
+    assert gpudl.full((2,), big, dtype=gpudl.int64, device=device).tolist() == [big, big]
+    t = gpudl.zeros(4, 6, device=device)
+    t.T[1:3].fill_(2.5)
+    want = np.zeros((4, 6))
+    want[:, 1:3] = 2.5
+    np.testing.assert_array_equal(t.cpu().numpy(), want)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("source", [str(d) for d in _dtypes.ALL])
+def test_casts_between_all_dtypes(device: str, source: str) -> None:
+    host = np.array([[0, 1, 3], [2, 5, 100]]).astype(_dtypes.as_dtype(source))
+    t = gpudl.tensor(host, device=device)
+    for target in _dtypes.ALL:
+        got = t.T.to(target)
+        assert got.dtype == target and got.device is gpudl.device(device)
+        np.testing.assert_array_equal(got.cpu()._array.astype(float), host.T.astype(target).astype(float))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_copy_broadcasts_casts_and_checks(device: str) -> None:
+    t = gpudl.zeros(3, 4, device=device)
+    t.copy_(gpudl.tensor([1, 2, 3, 4]))
+    np.testing.assert_array_equal(t.cpu().numpy(), np.tile([1, 2, 3, 4], (3, 1)))
+    t[1:, ::2].copy_(7)
+    assert t.cpu().numpy()[1:, ::2].tolist() == [[7, 7], [7, 7]]
+    with pytest.raises(gpudl.ShapeError, match=r"copy_: the source is \(5,\) and does not broadcast to \(3, 4\)"):
+        t.copy_(gpudl.zeros(5))
+    w = gpudl.ones(4, requires_grad=True)
+    t = gpudl.zeros(3, 4).copy_(w)
+    t.sum().backward()
+    assert w.grad.tolist() == [3, 3, 3, 3]
+
+
+@pytest.mark.emulator
+def test_moving_between_devices_is_differentiable() -> None:
+    x = gpudl.tensor([1.0, 2.0], requires_grad=True)
+    y = x.to("emulator") * 2
+    assert str(y.device) == "emulator"
+    y.to("cpu", gpudl.float64).sum().backward()
+    assert x.grad.tolist() == [2, 2] and x.grad.device is gpudl.device("cpu")
+
+
+def test_to_gives_itself_where_nothing_changes() -> None:
+    x = gpudl.ones(2)
+    assert x.to("cpu") is x and x.to(gpudl.float32) is x and x.to(x) is x and x.to(x, copy=True) is not x
+    assert x.to(dtype=gpudl.float64).dtype == gpudl.float64
+    with pytest.raises(gpudl.DeviceError, match="'tpu' is not known; gpudl has 'cpu', 'cuda'"):
+        x.to("tpu")
+    with pytest.raises(TypeError, match="complex64 is not supported|complex64' is not supported|is not supported; gpudl has"):
+        x.to(np.complex64)
+
+
+def test_devices_have_one_object_each() -> None:
+    assert gpudl.device("cuda") is gpudl.device("cuda:0") is gpudl.device("cuda", 0) is gpudl.device(0)
+    assert str(gpudl.device("cuda:1")) == "cuda:1" and repr(gpudl.device("cpu")) == "device(type='cpu')"
+    for bad in ("cuda:x", "cpu:3", "gpu"):
+        with pytest.raises(gpudl.DeviceError):
+            gpudl.device(bad)
+
+
+def test_tensor_makes_pytorchs_dtypes() -> None:
+    assert gpudl.tensor([1.0]).dtype == gpudl.float32 and gpudl.tensor([1]).dtype == gpudl.int64 and gpudl.tensor(True).dtype == np.bool_
+    assert gpudl.tensor(np.ones(2)).dtype == gpudl.float64 and gpudl.tensor([np.float64(1)]).dtype == gpudl.float64
+    assert gpudl.tensor([]).dtype == gpudl.float32 and gpudl.tensor([1, 2.5]).dtype == gpudl.float32
+    assert gpudl.tensor(2.5).shape == () and gpudl.zeros(2, 3).shape == (2, 3) and gpudl.ones((2,)).shape == (2,)
+    assert gpudl.arange(5).dtype == gpudl.int64 and gpudl.arange(0, 1, 0.25).tolist() == [0, 0.25, 0.5, 0.75]
+    for bad, kind, text in [
+        ([[1, 2], [3]], gpudl.ShapeError, "equal lengths"), (["a"], TypeError, "has no tensor dtype"), (None, TypeError, "has no tensor dtype"),
+        ([1j], TypeError, "has no tensor dtype"),
+    ]:  # fmt: skip
+        with pytest.raises(kind, match=text):
+            gpudl.tensor(bad)
+    host = np.ones(3)
+    made = gpudl.tensor(host)
+    host[0] = 5
+    assert made.tolist() == [1, 1, 1]
+    shared = gpudl.from_numpy(host)
+    host[1] = 7
+    assert shared.tolist() == [5, 7, 1]
+
+
+def test_repr_is_readable() -> None:
+    assert repr(gpudl.tensor([1.0, 2.0])) == "tensor([1., 2.])"
+    assert repr(gpudl.tensor([1.0], requires_grad=True)) == "tensor([1.], requires_grad=True)"
+    assert "dtype=float64" in repr(gpudl.tensor(np.ones(1))) and "bfloat16" in repr(gpudl.ones(2, dtype=gpudl.bfloat16))
+    assert "grad_fn=<copy>" in repr(gpudl.ones(1, requires_grad=True).clone())
+    assert len(repr(gpudl.zeros(100, 100))) < 600
