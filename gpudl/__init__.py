@@ -44,13 +44,15 @@ from gpudl._dtypes import (
     short,
     uint8,
 )
-from gpudl._errors import DeviceError, KernelError, ShapeError
+from gpudl._errors import DeviceError, DtypeError, KernelError, ShapeError
 from gpudl._serialization import load, save
 from gpudl._tensor import Size, Tensor
 from gpudl._version import __version__
 from gpudl.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from gpudl.ops.conv2d import conv2d, conv_transpose2d
 from gpudl.ops.copy import clone
 from gpudl.ops.elementwise import add, div, mul, neg, sub
+from gpudl.ops.matmul import addmm, bmm, dot, matmul, mm, mv, outer
 from gpudl.ops.reduce import sum
 from gpudl.ops.softmax import softmax
 from gpudl.ops.view import (

@@ -5,6 +5,10 @@ class ShapeError(ValueError, RuntimeError):
     """Shapes that do not fit: code written for PyTorch's RuntimeError and for Python's ValueError both catch it."""
 
 
+class DtypeError(TypeError, RuntimeError):
+    """Dtypes that do not fit: a TypeError in Python, a RuntimeError in PyTorch."""
+
+
 class DeviceError(RuntimeError):
     """A device that is missing, not usable, or mixed with another in one operation."""
 

@@ -549,6 +549,34 @@ class Tensor:
     def sum_to_size(self, *size: Any) -> Tensor:
         return ops.sum_to_size(self, *size)
 
+    # --- products
+    def matmul(self, other: Tensor) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)
+
+    def mm(self, mat2: Tensor) -> Tensor:
+        return ops.mm(self, mat2)
+
+    def bmm(self, mat2: Tensor) -> Tensor:
+        return ops.bmm(self, mat2)
+
+    def mv(self, vec: Tensor) -> Tensor:
+        return ops.mv(self, vec)
+
+    def dot(self, tensor: Tensor) -> Tensor:
+        return ops.dot(self, tensor)
+
+    def outer(self, vec2: Tensor) -> Tensor:
+        return ops.outer(self, vec2)
+
+    def addmm(self, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+        return ops.addmm(self, mat1, mat2, beta=beta, alpha=alpha)
+
     # --- in place
     def copy_(self, src: Any, non_blocking: Any = False) -> Tensor:
         """Write src (broadcast, cast, from any device) into this tensor's memory."""

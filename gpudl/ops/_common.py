@@ -35,6 +35,16 @@ def check_float(op: str, **values: Tensor) -> None:
             raise TypeError(f"{op}: {name} is {value.dtype}; a floating dtype is needed. Convert it with .float()")
 
 
+def pair(op: str, name: str, value: Any, least: int) -> tuple[int, int]:
+    """(height, width) from a number or a pair; ValueError unless both are integers of at least `least`."""
+    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(both) == 1:
+        both *= 2
+    if len(both) != 2 or any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least for v in both):
+        raise ValueError(f"{op}: {name} must be an integer or a pair of integers, each at least {least}, not {value!r}")
+    return int(both[0]), int(both[1])
+
+
 _constants: dict[tuple[Any, ...], Any] = {}
 
 

@@ -1,0 +1,1 @@
+"""What the CPU path needs beyond NumPy."""

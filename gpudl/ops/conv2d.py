@@ -1,0 +1,321 @@
+"""Two-dimensional convolution (cross-correlation) and its two gradients, each an op of its own.
+
+Letters: x (N, C, H, W), w (K, C / groups, R, S), y (N, K, P, Q). The three ops are closed under differentiation: each is linear in either
+operand, and the gradients of each are the two others, so gradients of gradients need nothing more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpudl._cpu import conv as cpu
+from gpudl._errors import DtypeError, ShapeError
+from gpudl._tensor import Tensor
+from gpudl.autograd import Cost, Op, Sample
+from gpudl.ops import _epilogue
+from gpudl.ops._common import check_float, check_tensor, pair
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of images with K filters.
+
+        y[n, k, p, q]  = b[k] + sum_crs x[n, c, p * stride + r * dilation - padding, q * stride + s * dilation - padding] * w[k, c, r, s]
+        dx[n, c, h, w] = sum_kpq dy[n, k, p, q] * w[k, c, r, s]    over the p, r (q, s) with p * stride + r * dilation - padding = h (w)
+        dw[k, c, r, s] = sum_npq dy[n, k, p, q] * x[n, c, ...],    db[k] = sum_npq dy[n, k, p, q]
+
+    input (N, C, H, W) or (C, H, W), weight (K, C / groups, R, S), bias (K) or None; one floating dtype. stride, dilation: a number or (height,
+    width); padding too, or "valid" (none) or "same" (P = ceil(H), stride 1 alone; an odd row goes below, an odd column to the right).
+    Returns (N, K, P, Q), P = floor((H + 2 * padding - dilation * (R - 1) - 1) / stride) + 1. An empty batch gives an empty result.
+    ShapeError for channels, groups or sizes that do not fit, DtypeError for two dtypes, TypeError for integers, ValueError for a bad option.
+    """
+    return _conv2d(input, weight, bias, stride, padding, dilation, groups, None)
+
+
+def conv2d_relu(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """relu(conv2d(...)) as one op: the sum never goes through memory without its bias and activation. Arguments as `conv2d`."""
+    return _conv2d(input, weight, bias, stride, padding, dilation, groups, "relu")
+
+
+def _conv2d(input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any, act: str | None) -> Tensor:
+    where = check("conv2d", input, weight, bias, stride, padding, dilation, groups)
+    x = input.unsqueeze(0) if input.ndim == 3 else input
+    y = Conv2d.apply(x, weight, bias, **where, act=act)
+    return y.squeeze(0) if input.ndim == 3 else y
+
+
+def check(op: str, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> dict[str, Any]:
+    """The geometry of a convolution as the ops take it: stride, leading padding, dilation, groups, and the size (P, Q) of the result."""
+    check_tensor(op, input=input, weight=weight)
+    if bias is not None:
+        check_tensor(op, bias=bias)
+    check_float(op, input=input)
+    for name, t in (("weight", weight), ("bias", bias)):
+        if t is not None and t.dtype != input.dtype:
+            raise DtypeError(f"{op}: input is {input.dtype} and {name} is {t.dtype}; the dtypes must be equal. Convert one with .to()")
+    given = f"{op}: input is {tuple(input.shape)} and weight (K, C / groups, R, S) is {tuple(weight.shape)}"
+    if weight.ndim != 4 or input.ndim not in (3, 4):
+        hint = " Did you mean input.unsqueeze(0) for one channel?" if input.ndim == 2 else ""
+        raise ShapeError(f"{given}; input must be (N, C, H, W) or (C, H, W) and weight 4-d.{hint}")
+    stride, dilation = pair(op, "stride", stride, 1), pair(op, "dilation", dilation, 1)
+    groups = positive(op, "groups", groups)
+    K, C = weight.shape[0], input.shape[-3]
+    if C != weight.shape[1] * groups or K % groups:
+        raise ShapeError(
+            f"{given}, groups is {groups}; C = {C} must equal groups * weight.shape[1] = {groups * weight.shape[1]}, and K = {K} be a multiple of groups"
+        )
+    if bias is not None and bias.shape != (K,):
+        raise ShapeError(f"{given}, bias is {tuple(bias.shape)}; bias must be ({K},), one for each filter")
+    spans = [d * (r - 1) + 1 for d, r in zip(dilation, weight.shape[2:])]
+    if isinstance(padding, str):
+        if padding not in ("same", "valid"):
+            raise ValueError(f"{op}: padding {padding!r} is not known; it is a number, a pair, 'same' or 'valid'")
+        if padding == "same" and stride != (1, 1):
+            raise ValueError(f"{op}: padding='same' needs stride 1, not {stride}")
+        total = [span - 1 if padding == "same" else 0 for span in spans]
+        pad = (total[0] // 2, total[1] // 2)
+    else:
+        pad = pair(op, "padding", padding, 0)
+        total = [2 * p for p in pad]
+    if 0 in weight.shape[1:]:
+        raise ShapeError(f"{given}; channels and filter sizes must be at least 1")
+    sizes = [h + t - span for h, t, span in zip(input.shape[-2:], total, spans)]
+    if min(sizes) < 0:
+        raise ShapeError(
+            f"{given}; the filter spans {tuple(spans)} and the padded input is {tuple(h + t for h, t in zip(input.shape[-2:], total))}, which is smaller"
+        )
+    return dict(stride=stride, pad=pad, dilation=dilation, groups=groups, size=tuple(n // s + 1 for n, s in zip(sizes, stride)))
+
+
+def positive(op: str, name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{op}: {name} must be a positive integer, not {value!r}")
+    return int(value)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """The transpose of conv2d's map: conv2d's gradient with respect to its input, with input in the place of dy.
+
+    input (N, C, H, W) or (C, H, W), weight (C, K / groups, R, S), bias (K). Returns (N, K, (H - 1) * stride - 2 * padding + dilation * (R - 1) +
+    output_padding + 1, ...). Errors as conv2d; ValueError where output_padding is not smaller than stride or dilation.
+    """
+    op = "conv_transpose2d"
+    check_tensor(op, input=input, weight=weight)
+    stride, dilation = pair(op, "stride", stride, 1), pair(op, "dilation", dilation, 1)
+    pad, extra = pair(op, "padding", padding, 0), pair(op, "output_padding", output_padding, 0)
+    groups = positive(op, "groups", groups)
+    check_float(op, input=input)
+    given = f"{op}: input is {tuple(input.shape)} and weight (C, K / groups, R, S) is {tuple(weight.shape)}"
+    if weight.dtype != input.dtype or (bias is not None and bias.dtype != input.dtype):
+        raise DtypeError(f"{op}: input is {input.dtype} and weight is {weight.dtype}; all dtypes must be equal. Convert one with .to()")
+    if weight.ndim != 4 or input.ndim not in (3, 4) or input.shape[-3] != weight.shape[0] or weight.shape[0] % groups:
+        raise ShapeError(f"{given}, groups is {groups}; input.shape[-3] must equal weight.shape[0] and be a multiple of groups")
+    if bias is not None and bias.shape != (weight.shape[1] * groups,):
+        raise ShapeError(f"{given}, bias is {tuple(bias.shape)}; bias must be ({weight.shape[1] * groups},)")
+    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
+        raise ValueError(f"{op}: output_padding {extra} must be smaller than stride {stride} or dilation {dilation}")
+    size = tuple((h - 1) * s - 2 * p + d * (r - 1) + e + 1 for h, s, p, d, r, e in zip(input.shape[-2:], stride, pad, dilation, weight.shape[2:], extra))
+    if min(size) < 1:
+        raise ShapeError(f"{given}; the result would be {size}, which is empty")
+    x = input.unsqueeze(0) if input.ndim == 3 else input
+    y = Conv2dDgrad.apply(x, weight, stride=stride, pad=pad, dilation=dilation, groups=groups, size=size)
+    if bias is not None:
+        y = y + bias.reshape(-1, 1, 1)
+    return y.squeeze(0) if input.ndim == 3 else y
+
+
+def _geometry(stride: Any, pad: Any, dilation: Any, groups: Any) -> dict[str, Any]:
+    return dict(stride=stride, pad=pad, dilation=dilation, groups=groups)
+
+
+class Conv2d(Op, name="conv2d", function="_conv2d"):
+    def forward_cpu(self, x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: str | None) -> Any:
+        y = cpu.forward(x, w, b, stride, pad, dilation, groups, size, act)
+        self._save(x, w, y, act)
+        return y
+
+    def _save(self, x: Any, w: Any, y: Any, act: str | None) -> None:
+        self.save(x=x if self.needs[1] else None, w=w if self.needs[0] else None, y=y if act and any(self.needs) else None)
+
+    def backward_cpu(self, dy: Any, x: Any, w: Any, y: Any, stride: Any, pad: Any, dilation: Any, groups: int, act: str | None) -> Any:
+        dy = _epilogue.backward(dy, y, act)
+        where = (stride, pad, dilation, groups)
+        return (
+            cpu.dgrad(dy, w, *where, self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
+            cpu.wgrad(x, dy, *where, self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
+            dy.sum((0, 2, 3)) if self.needs[2] else None,
+        )
+
+    def backward_graph(self, dy: Tensor, x: Tensor, w: Tensor, y: Tensor, stride: Any, pad: Any, dilation: Any, groups: int, act: Any) -> Any:
+        dy = _epilogue.backward(dy, y, act)
+        where = _geometry(stride, pad, dilation, groups)
+        return (
+            Conv2dDgrad.apply(dy, w, **where, size=self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
+            Conv2dWgrad.apply(x, dy, **where, size=self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
+            dy.sum((0, 2, 3)) if self.needs[2] else None,
+        )
+
+    # Read off the class by tests and benches, never through an instance.
+    def literals() -> Any:
+        x = np.arange(1.0, 10.0).reshape(1, 1, 3, 3)
+        w = np.array([[[[1.0, 0.0], [0.0, -1.0]]]])
+        none = (1, 0, 1, 1, None)
+        yield [x, w, np.array([5.0]), *none], [[[[1.0, 1.0], [1.0, 1.0]]]]
+        yield [x, w, None, 1, "same", 1, 1, None], [[[[-4.0, -4.0, 3.0], [-4.0, -4.0, 6.0], [7.0, 8.0, 9.0]]]]
+        yield [x, w, None, 2, 1, 1, 1, None], [[[[-1.0, -3.0], [-7.0, -4.0]]]]
+        yield [x, w, None, 1, 0, 2, 1, None], [[[[-8.0]]]]
+        yield [x, w, np.array([5.0]), 1, 1, 1, 1, "relu"], [[[[4, 3, 2, 5], [1, 1, 1, 8], [0, 1, 1, 11], [5, 12, 13, 14]]]]
+
+    def samples(rng: Any) -> Any:
+        n = rng.normal
+        for x, w, stride, padding, dilation, groups in [
+            ((2, 1, 5, 5), (3, 1, 3, 3), 1, 1, 1, 1),
+            ((2, 3, 7, 6), (4, 3, 3, 2), (2, 1), (1, 0), 1, 1),
+            ((1, 4, 9, 8), (6, 2, 3, 3), 2, (1, 2), (2, 1), 2),
+            ((2, 4, 5, 6), (4, 1, 2, 3), 1, "same", 1, 4),
+            ((1, 2, 6, 5), (2, 2, 1, 1), 2, 0, 1, 1),
+            ((1, 2, 3, 3), (2, 2, 2, 2), 1, 2, 3, 1),
+            ((2, 3, 4, 4), (2, 3, 4, 4), 1, "valid", 1, 1),
+            ((0, 2, 4, 4), (3, 2, 3, 3), 1, 1, 1, 1),
+            ((1, 17, 6, 19), (33, 17, 3, 3), 1, 1, 1, 1),
+        ]:
+            yield Sample(n(size=x), n(size=w), n(size=w[0]), stride, padding, dilation, groups, None)
+        yield Sample(n(size=(3, 6, 6)), n(size=(2, 3, 3, 3)), None, 1, 1, 1, 1, None)
+        yield Sample(n(size=(2, 6, 5, 3)).transpose(0, 3, 1, 2), n(size=(3, 3, 4, 4)).transpose(3, 0, 1, 2)[:, :, :, ::2], None, 1, 1, 1, 1, None)
+        yield Sample(n(size=(2, 3, 6, 5)), n(size=(4, 3, 3, 3)), n(size=4), 1, 1, 1, 1, "relu")
+
+    def errors() -> Any:
+        z, none = np.zeros, (1, 0, 1, 1, None)
+        yield Sample(z((2, 3, 8, 8)), z((4, 1, 3, 3)), None, *none), ShapeError, r"conv2d: input is \(2, 3, 8, 8\) .*C = 3 must equal groups"
+        yield Sample(z((8, 8)), z((4, 1, 3, 3)), None, *none), ShapeError, r"input must be \(N, C, H, W\) or \(C, H, W\)"
+        yield Sample(z((2, 1, 2, 8)), z((4, 1, 3, 3)), None, *none), ShapeError, r"the filter spans \(3, 3\) and the padded input is \(2, 8\)"
+        yield Sample(z((2, 1, 8, 8)), z((4, 1, 3, 3)), z(3), *none), ShapeError, r"bias is \(3,\); bias must be \(4,\)"
+        yield Sample(z((2, 1, 8, 8)), z((4, 1, 3, 3)), None, 0, 0, 1, 1, None), ValueError, r"conv2d: stride must be .* at least 1, not 0"
+        yield Sample(z((2, 1, 8, 8)), z((4, 1, 3, 3)), None, 1, -1, 1, 1, None), ValueError, r"conv2d: padding must be .* at least 0, not -1"
+        yield Sample(z((2, 1, 8, 8)), z((4, 1, 3, 3)), None, 2, "same", 1, 1, None), ValueError, r"padding='same' needs stride 1"
+        yield Sample(z((2, 1, 8, 8)), z((4, 1, 3, 3)), None, 1, "full", 1, 1, None), ValueError, r"padding 'full' is not known"
+        yield Sample(z((2, 1, 8, 8)), z((4, 1, 3, 3), np.float32), None, *none), DtypeError, r"input is float64 and weight is float32"
+        yield Sample(z((2, 1, 8, 8), np.int64), z((4, 1, 3, 3), np.int64), None, *none), TypeError, r"conv2d: input is int64; a floating"
+
+    def cost(x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int, act: Any) -> Cost:
+        spans = [(r - 1) * d + 1 for r, d in zip(w.shape[2:], pair("conv2d", "dilation", dilation, 1))]
+        strides = pair("conv2d", "stride", stride, 1)
+        pads = [s - 1 if padding == "same" else 0 for s in spans] if isinstance(padding, str) else [2 * p for p in pair("conv2d", "padding", padding, 0)]
+        P, Q = [(h + t - span) // s + 1 for h, t, span, s in zip(x.shape[-2:], pads, spans, strides)]
+        y = (x.shape[0] if x.ndim == 4 else 1) * len(w) * P * Q
+        return Cost(bytes=x.nbytes + w.nbytes + y * x.itemsize, flops=2 * y * w[0].size)
+
+
+class Conv2dDgrad(Op, name="conv2d_dgrad", function="_dgrad"):
+    """The gradient with respect to x of size (H, W), as a function of dy and w."""
+
+    def forward_cpu(self, dy: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Any:
+        self.save(g=dy if self.needs[1] else None, w=w if self.needs[0] else None)
+        return cpu.dgrad(dy, w, stride, pad, dilation, groups, size)
+
+    def backward_cpu(self, dy: Any, g: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int) -> Any:
+        where = (stride, pad, dilation, groups)
+        return (
+            cpu.forward(dy, w, None, *where, self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
+            cpu.wgrad(dy, g, *where, self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
+        )
+
+    def backward_graph(self, dy: Tensor, g: Tensor, w: Tensor, stride: Any, pad: Any, dilation: Any, groups: int) -> Any:
+        where = _geometry(stride, pad, dilation, groups)
+        return (
+            Conv2d.apply(dy, w, None, **where, size=self.meta[0][0][2:], act=None) if self.needs[0] else None,  # type: ignore[attr-defined]
+            Conv2dWgrad.apply(dy, g, **where, size=self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
+        )
+
+    # Read off the class by tests and benches, never through an instance.
+    def literals() -> Any:
+        dy, w = np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), np.array([[[[1.0, 0.0], [0.0, -1.0]]]])
+        yield [dy, w, (1, 1), (0, 0), (1, 1), 1, (3, 3)], [[[[1.0, 2.0, 0.0], [3.0, 3.0, -2.0], [0.0, -3.0, -4.0]]]]
+        yield [dy, w, (2, 2), (0, 0), (1, 1), 1, (4, 4)], [[[[1, 0, 2, 0], [0, -1, 0, -2], [3, 0, 4, 0], [0, -3, 0, -4]]]]
+
+    def samples(rng: Any) -> Any:
+        n = rng.normal
+        yield Sample(n(size=(2, 3, 4, 5)), n(size=(3, 2, 3, 3)), (1, 1), (1, 1), (1, 1), 1, (4, 5))
+        yield Sample(n(size=(1, 4, 3, 2)), n(size=(4, 1, 2, 3)), (2, 3), (1, 0), (1, 2), 2, (6, 9))
+        yield Sample(n(size=(1, 18, 5, 19)), n(size=(18, 33, 3, 2)), (1, 1), (1, 0), (1, 1), 1, (5, 20))
+
+    def errors() -> Any:
+        return iter(())
+
+    def cost(dy: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Cost:
+        dx = dy.shape[0] * w.shape[1] * groups * size[0] * size[1]
+        return Cost(bytes=dy.nbytes + w.nbytes + dx * dy.itemsize, flops=2 * dy.size * w[0].size)
+
+
+class Conv2dWgrad(Op, name="conv2d_wgrad", function="_wgrad"):
+    """The gradient with respect to w of size (R, S), as a function of x and dy."""
+
+    def forward_cpu(self, x: Any, dy: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Any:
+        self.save(x=x if self.needs[1] else None, g=dy if self.needs[0] else None)
+        return cpu.wgrad(x, dy, stride, pad, dilation, groups, size)
+
+    def backward_cpu(self, dy: Any, x: Any, g: Any, stride: Any, pad: Any, dilation: Any, groups: int) -> Any:
+        where = (stride, pad, dilation, groups)
+        return (
+            cpu.dgrad(g, dy, *where, self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
+            cpu.forward(x, dy, None, *where, self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
+        )
+
+    def backward_graph(self, dy: Tensor, x: Tensor, g: Tensor, stride: Any, pad: Any, dilation: Any, groups: int) -> Any:
+        where = _geometry(stride, pad, dilation, groups)
+        return (
+            Conv2dDgrad.apply(g, dy, **where, size=self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
+            Conv2d.apply(x, dy, None, **where, size=self.meta[1][0][2:], act=None) if self.needs[1] else None,  # type: ignore[attr-defined]
+        )
+
+    # Read off the class by tests and benches, never through an instance.
+    def literals() -> Any:
+        x, dy = np.arange(1.0, 10.0).reshape(1, 1, 3, 3), np.array([[[[1.0, 0.0], [0.0, -1.0]]]])
+        yield [x, dy, (1, 1), (0, 0), (1, 1), 1, (2, 2)], [[[[-4.0, -4.0], [-4.0, -4.0]]]]
+
+    def samples(rng: Any) -> Any:
+        n = rng.normal
+        yield Sample(n(size=(2, 3, 6, 5)), n(size=(2, 4, 4, 5)), (1, 1), (0, 1), (1, 1), 1, (3, 3))
+        yield Sample(n(size=(2, 4, 7, 6)), n(size=(2, 2, 3, 3)), (2, 1), (0, 0), (1, 2), 2, (2, 2))
+        yield Sample(n(size=(0, 2, 4, 4)), n(size=(0, 3, 4, 4)), (1, 1), (1, 1), (1, 1), 1, (3, 3))
+
+    def errors() -> Any:
+        return iter(())
+
+    def cost(x: Any, dy: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Cost:
+        dw = dy.shape[1] * (x.shape[1] // groups) * size[0] * size[1]
+        return Cost(bytes=x.nbytes + dy.nbytes + dw * x.itemsize, flops=2 * dy.size * (dw // max(dy.shape[1], 1)))
+
+
+def _dgrad(dy: Tensor, w: Tensor, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Tensor:
+    return Conv2dDgrad.apply(dy, w, **_geometry(stride, pad, dilation, groups), size=size)
+
+
+def _wgrad(x: Tensor, dy: Tensor, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Tensor:
+    return Conv2dWgrad.apply(x, dy, **_geometry(stride, pad, dilation, groups), size=size)

@@ -1,0 +1,304 @@
+"""Pooling over windows of an image: maximum, average, adaptive average, adaptive maximum.
+
+Letters: x (N, C, H, W), y (N, C, P, Q), windows of (R, S). Max pooling keeps for each result the place of its maximum; its gradient sends dy
+there (`max_unpool`), and the gradient of that takes from there (`max_take`): closed under differentiation. So are the average and its transpose.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpudl import _dtypes
+from gpudl._cpu import pool as cpu
+from gpudl._errors import ShapeError
+from gpudl._tensor import Tensor
+from gpudl.autograd import Cost, Op, Sample
+from gpudl.ops._common import check_float, check_tensor, pair
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """Maximum over windows; a NaN wins, of equal values the first does, and padding never.
+
+        y[n, c, p, q] = max_rs x[n, c, p * stride + r * dilation - padding, ...];    dx is dy at the place of each maximum, summed
+
+    input (N, C, H, W) or (C, H, W), floating; kernel_size, stride (default: kernel_size), padding, dilation: a number or (height, width).
+    Returns (N, C, P, Q), P = floor((H + 2 * padding - dilation * (R - 1) - 1) / stride) + 1 (ceil with ceil_mode, without windows that start past
+    the image), and with return_indices the int64 place h * W + w of each maximum as well.
+    ShapeError where the window does not fit, ValueError for a bad option (padding may be at most half the window), TypeError for integers.
+    """
+    op = "max_pool2d"
+    window, step, pad = _options(op, input, kernel_size, stride, padding)
+    dilation = pair(op, "dilation", dilation, 1)
+    spans = tuple((r - 1) * d + 1 for r, d in zip(window, dilation))
+    size = _size(op, input, spans, step, pad, ceil_mode)
+    x = input.unsqueeze(0) if input.ndim == 3 else input
+    out = MaxPool2d.apply(x, window=window, stride=step, pad=pad, dilation=dilation, size=size, indices=bool(return_indices))
+    if input.ndim == 3:
+        out = tuple(t.squeeze(0) for t in out) if return_indices else out.squeeze(0)
+    return out
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """Mean over windows.
+
+        y[n, c, p, q] = sum_rs x[n, c, p * stride + r - padding, ...] / count;    dx[n, c, h, w] = sum of dy / count over the windows of (h, w)
+
+    count is the window's size, padding included (count_include_pad; what lies past the padding with ceil_mode is never counted) or not, or
+    divisor_override. Arguments, sizes and errors as max_pool2d; ValueError for divisor_override = 0.
+    """
+    op = "avg_pool2d"
+    window, step, pad = _options(op, input, kernel_size, stride, padding)
+    if divisor_override is not None and divisor_override == 0:
+        raise ValueError(f"{op}: divisor_override must not be 0; None divides by the window's size")
+    size = _size(op, input, window, step, pad, ceil_mode)
+    x = input.unsqueeze(0) if input.ndim == 3 else input
+    y = AvgPool2d.apply(x, window=window, stride=step, pad=pad, size=size, include=bool(count_include_pad), divisor=int(divisor_override or 0))
+    return y.squeeze(0) if input.ndim == 3 else y
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """Mean over windows laid out so that the result is (P, Q): window p covers rows floor(p * H / P) to ceil((p + 1) * H / P).
+
+    input (N, C, H, W) or (C, H, W), floating; output_size: a number or a pair, None for the input's own size. ShapeError for an empty image.
+    """
+    size = _adaptive("adaptive_avg_pool2d", input, output_size)
+    x = input.unsqueeze(0) if input.ndim == 3 else input
+    y = AvgPool2d.apply(x, window=(0, 0), stride=(0, 0), pad=(0, 0), size=size, include=False, divisor=0)
+    return y.squeeze(0) if input.ndim == 3 else y
+
+
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """Maximum over the windows of adaptive_avg_pool2d; arguments as there, ties, NaN and indices as max_pool2d."""
+    size = _adaptive("adaptive_max_pool2d", input, output_size)
+    x = input.unsqueeze(0) if input.ndim == 3 else input
+    out = MaxPool2d.apply(x, window=(0, 0), stride=(0, 0), pad=(0, 0), dilation=(1, 1), size=size, indices=bool(return_indices))
+    if input.ndim == 3:
+        out = tuple(t.squeeze(0) for t in out) if return_indices else out.squeeze(0)
+    return out
+
+
+def _options(op: str, input: Any, kernel_size: Any, stride: Any, padding: Any) -> Any:
+    check_tensor(op, input=input)
+    check_float(op, input=input)
+    if input.ndim not in (3, 4):
+        raise ShapeError(f"{op}: input is {tuple(input.shape)}; it must be (N, C, H, W) or (C, H, W)")
+    window = pair(op, "kernel_size", kernel_size, 1)
+    step = window if stride is None or stride == () or stride == [] else pair(op, "stride", stride, 1)
+    return window, step, pair(op, "padding", padding, 0)
+
+
+def _size(op: str, input: Tensor, spans: Any, stride: Any, pad: Any, ceil_mode: bool) -> tuple[int, int]:
+    if any(2 * p > span for p, span in zip(pad, spans)):
+        raise ValueError(f"{op}: padding {pad} must be at most half of the window {tuple(spans)}, or a window would lie in the padding alone")
+    size = []
+    for h, span, s, p in zip(input.shape[-2:], spans, stride, pad):
+        room = h + 2 * p - span
+        if room < 0 or h == 0:
+            raise ShapeError(
+                f"{op}: input is {tuple(input.shape)}; the window spans {tuple(spans)} and the padded image is "
+                f"{tuple(n + 2 * q for n, q in zip(input.shape[-2:], pad))}, which is smaller or empty"
+            )
+        n = (room + (s - 1 if ceil_mode else 0)) // s + 1
+        size.append(n - 1 if ceil_mode and (n - 1) * s >= h + p else n)  # the last window must start inside the image or its leading padding
+    return size[0], size[1]
+
+
+def _adaptive(op: str, input: Any, output_size: Any) -> tuple[int, int]:
+    check_tensor(op, input=input)
+    check_float(op, input=input)
+    if input.ndim not in (3, 4) or 0 in input.shape[-2:]:
+        raise ShapeError(f"{op}: input is {tuple(input.shape)}; it must be (N, C, H, W) or (C, H, W), with an image that is not empty")
+    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
+    if len(sizes) != 2:
+        raise ValueError(f"{op}: output_size must be a number or a pair, not {output_size!r}")
+    return pair(op, "output_size", tuple(h if n is None else n for n, h in zip(sizes, input.shape[-2:])), 0)
+
+
+class MaxPool2d(Op, name="max_pool2d"):
+    def forward_cpu(self, x: Any, window: Any, stride: Any, pad: Any, dilation: Any, size: Any, indices: bool) -> Any:
+        y, at = cpu.max_forward(x, window, stride, pad, dilation, size)
+        self.save(at=at if self.needs[0] else None)
+        if not indices:
+            return y
+        return y, cpu.places(at, x.shape, window, stride, pad, dilation)
+
+    def backward_cpu(self, dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> Any:
+        return cpu.max_unpool(dy, at, window, stride, pad, dilation, self.meta[0][0])  # type: ignore[attr-defined]
+
+    def backward_graph(self, dy: Tensor, at: Tensor, window: Any, stride: Any, pad: Any, dilation: Any) -> Tensor:
+        shape = self.meta[0][0]  # type: ignore[attr-defined]
+        return MaxUnpool.apply(dy, at, window=window, stride=stride, pad=pad, dilation=dilation, shape=shape)
+
+    # Read off the class by tests and benches, never through an instance.
+    def literals() -> Any:
+        x = np.array([[[[1.0, 3.0, 2.0], [4.0, 0.0, 5.0], [7.0, 7.0, -1.0]]]])
+        yield [x, 2, 1], [[[[4.0, 5.0], [7.0, 7.0]]]]
+        yield [x, 2], [[[[4.0]]]]
+        yield [x, 2, 2, 0, 1, True], [[[[4.0, 5.0], [7.0, -1.0]]]]
+        yield [x, 2, 2, 1], [[[[1.0, 3.0], [7.0, 7.0]]]]
+        yield [x, 2, 1, 0, 2], [[[[7.0]]]]
+        yield [np.array([[[[np.nan, 1.0], [2.0, 3.0]]]]), 2], [[[[np.nan]]]]
+
+    def samples(rng: Any) -> Any:
+        for shape, args in [
+            ((2, 3, 6, 8), (2,)),
+            ((1, 2, 7, 5), (3, 2, 1)),
+            ((2, 1, 9, 8), ((2, 3), (1, 2), (1, 0), (2, 1), True)),
+            ((1, 1, 5, 5), (2, 2, 1, 1, True)),
+            ((3, 4, 4, 34), (3, 1, 1)),
+            ((0, 2, 4, 4), (2,)),
+            ((2, 6, 6), (2,)),
+        ]:
+            yield Sample(_distinct(rng, shape), *args)
+        yield Sample(_distinct(rng, (2, 6, 7, 3)).transpose(0, 3, 1, 2), 2)
+        yield Sample(_distinct(rng, (1, 2, 20, 20)), 17, 1)  # windows of more than 256
+
+    def errors() -> Any:
+        z = np.zeros
+        yield Sample(z((2, 3)), 2), ShapeError, r"max_pool2d: input is \(2, 3\); it must be \(N, C, H, W\)"
+        yield Sample(z((1, 1, 2, 8)), 3), ShapeError, r"max_pool2d: .*the window spans \(3, 3\) and the padded image is \(2, 8\)"
+        yield Sample(z((1, 1, 8, 8)), 2, 2, 2), ValueError, r"max_pool2d: padding \(2, 2\) must be at most half of the window"
+        yield Sample(z((1, 1, 8, 8)), 0), ValueError, r"max_pool2d: kernel_size must be .* at least 1, not 0"
+        yield Sample(z((1, 1, 8, 8), np.int64), 2), TypeError, r"max_pool2d: input is int64; a floating dtype is needed"
+
+    def cost(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False, return_indices: Any = 0) -> Cost:
+        window = pair("max_pool2d", "kernel_size", kernel_size, 1)
+        step = window if stride is None else pair("max_pool2d", "stride", stride, 1)
+        y = x.size / (step[0] * step[1])
+        return Cost(bytes=x.nbytes + y * x.itemsize, flops=y * window[0] * window[1])
+
+
+def _distinct(rng: Any, shape: Any) -> np.ndarray:
+    """Values 0.1 apart in random order: a small step changes no maximum."""
+    size = int(np.prod(shape))
+    return (0.1 * rng.permutation(size) - 0.05 * size).reshape(shape)
+
+
+class MaxUnpool(Op, name="max_unpool"):
+    """dy at the place of each maximum, summed: max_pool2d's gradient."""
+
+    def forward_cpu(self, dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any, shape: Any) -> Any:
+        self.save(at=at)
+        return cpu.max_unpool(dy, at, window, stride, pad, dilation, shape)
+
+    def backward_cpu(self, dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any, shape: Any) -> Any:
+        return cpu.max_take(dy, at, window, stride, pad, dilation)
+
+    def backward_graph(self, dy: Tensor, at: Tensor, window: Any, stride: Any, pad: Any, dilation: Any) -> Tensor:
+        return MaxTake.apply(dy, at, window=window, stride=stride, pad=pad, dilation=dilation)
+
+
+class MaxTake(Op, name="max_take"):
+    """What lies at the place of each maximum: max_unpool's gradient."""
+
+    def forward_cpu(self, x: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> Any:
+        self.save(at=at)
+        return cpu.max_take(x, at, window, stride, pad, dilation)
+
+    def backward_cpu(self, dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> Any:
+        return cpu.max_unpool(dy, at, window, stride, pad, dilation, self.meta[0][0])  # type: ignore[attr-defined]
+
+    def backward_graph(self, dy: Tensor, at: Tensor, window: Any, stride: Any, pad: Any, dilation: Any) -> Tensor:
+        shape = self.meta[0][0]  # type: ignore[attr-defined]
+        return MaxUnpool.apply(dy, at, window=window, stride=stride, pad=pad, dilation=dilation, shape=shape)
+
+
+class AvgPool2d(Op, name="avg_pool2d", function="_avg_pool2d"):
+    """window (0, 0) is adaptive pooling."""
+
+    def forward_cpu(self, x: Any, window: Any, stride: Any, pad: Any, size: Any, include: bool, divisor: int) -> Any:
+        return cpu.avg_forward(x, window, stride, pad, size, include, divisor)
+
+    def backward_cpu(self, dy: Any, window: Any, stride: Any, pad: Any, include: bool, divisor: int) -> Any:
+        return cpu.avg_backward(dy, window, stride, pad, include, divisor, self.meta[0][0])  # type: ignore[attr-defined]
+
+    def backward_graph(self, dy: Tensor, window: Any, stride: Any, pad: Any, include: bool, divisor: int) -> Tensor:
+        shape = self.meta[0][0]  # type: ignore[attr-defined]
+        return AvgUnpool.apply(dy, window=window, stride=stride, pad=pad, include=include, divisor=divisor, shape=shape)
+
+    # Read off the class by tests and benches, never through an instance.
+    def literals() -> Any:
+        x = np.arange(1.0, 10.0).reshape(1, 1, 3, 3)
+        yield [x, 2, 1], [[[[3.0, 4.0], [6.0, 7.0]]]]
+        yield [x, 2, 2, 1], [[[[0.25, 1.25], [2.75, 7.0]]]]
+        yield [x, 2, 2, 1, False, False], [[[[1.0, 2.5], [5.5, 7.0]]]]
+        yield [x, 2, 2, 0, True], [[[[3.0, 4.5], [7.5, 9.0]]]]
+        yield [x, 2, 1, 0, False, True, 2], [[[[6.0, 8.0], [12.0, 14.0]]]]
+        yield [x, None, None, 0, False, False, None, 2], [[[[3.0, 4.0], [6.0, 7.0]]]]
+
+    def samples(rng: Any) -> Any:
+        n = rng.normal
+        for shape, args in [
+            ((2, 3, 6, 8), (2,)),
+            ((1, 2, 7, 5), (3, 2, 1)),
+            ((1, 2, 7, 5), (3, 2, 1, True, False)),
+            ((2, 1, 9, 8), ((2, 3), (1, 2), (1, 0), True)),
+            ((1, 1, 5, 5), (2, 2, 1, True)),
+            ((3, 4, 4, 34), (3, 1, 1, False, True, 5)),
+            ((0, 2, 4, 4), (2,)),
+            ((2, 6, 6), (2,)),
+            ((2, 3, 7, 5), (None, None, 0, False, False, None, (3, 2))),
+            ((1, 2, 3, 4), (None, None, 0, False, False, None, (5, None))),
+            ((2, 2, 4, 4), (None, None, 0, False, False, None, 1)),
+            ((2, 3, 4), (None, None, 0, False, False, None, 2)),
+        ]:
+            yield Sample(n(size=shape), *args)
+        yield Sample(n(size=(2, 6, 7, 3)).transpose(0, 3, 1, 2), 2)
+
+    def errors() -> Any:
+        z = np.zeros
+        yield Sample(z((2, 3)), 2), ShapeError, r"avg_pool2d: input is \(2, 3\); it must be \(N, C, H, W\)"
+        yield Sample(z((1, 1, 8, 8)), 2, 2, 0, False, True, 0), ValueError, r"avg_pool2d: divisor_override must not be 0"
+        yield Sample(z((1, 1, 8, 8)), None, None, 0, 0, 0, None, (1, 2, 3)), ValueError, r"adaptive_avg_pool2d: output_size must be a number or a pair"
+        yield Sample(z((1, 1, 0, 8)), None, None, 0, 0, 0, None, 2), ShapeError, r"adaptive_avg_pool2d: .*an image that is not empty"
+
+    def cost(x: Any, *args: Any) -> Cost:
+        return Cost(bytes=x.nbytes, flops=x.size)
+
+
+def _avg_pool2d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: Any = False,
+    count_include_pad: Any = True,
+    divisor_override: Any = None,
+    output_size: Any = None,
+) -> Tensor:
+    """Both public functions of the op, for its samples."""
+    if kernel_size is None:
+        return adaptive_avg_pool2d(input, output_size)
+    return avg_pool2d(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+class AvgUnpool(Op, name="avg_unpool"):
+    """Each dy spread evenly over its window: avg_pool2d's gradient."""
+
+    def forward_cpu(self, dy: Any, window: Any, stride: Any, pad: Any, include: bool, divisor: int, shape: Any) -> Any:
+        return cpu.avg_backward(dy, window, stride, pad, include, divisor, shape)
+
+    def backward_cpu(self, dy: Any, window: Any, stride: Any, pad: Any, include: bool, divisor: int) -> Any:
+        return cpu.avg_forward(dy, window, stride, pad, self.meta[0][0][2:], include, divisor)  # type: ignore[attr-defined]
+
+    def backward_graph(self, dy: Tensor, window: Any, stride: Any, pad: Any, include: bool, divisor: int) -> Tensor:
+        size = self.meta[0][0][2:]  # type: ignore[attr-defined]
+        return AvgPool2d.apply(dy, window=window, stride=stride, pad=pad, size=size, include=include, divisor=divisor)
