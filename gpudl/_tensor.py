@@ -591,10 +591,9 @@ class Tensor:
 
 def _rebuild(kind: type[Tensor], host: np.ndarray, device: str, requires_grad: bool) -> Tensor:
     where = Device(device)
-    made = wrap(where.from_host(host), where)
-    made.requires_grad = requires_grad
-    if kind is not Tensor:
-        made.__class__ = kind
+    made = kind.__new__(kind)  # a Parameter stays one
+    made._array, made.device, made._storage = where.from_host(host), where, Storage()
+    made._node, made._index, made._leaf, made.requires_grad, made._grad = None, 0, None, requires_grad, None
     return made
 
 
