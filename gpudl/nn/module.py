@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import OrderedDict
+from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from gpudl import _dtypes, autograd
 from gpudl._creation import as_host
@@ -16,11 +13,10 @@ from gpudl._tensor import Handle, Tensor, wrap
 from gpudl.nn.parameter import Parameter
 
 
-class IncompatibleKeys(NamedTuple):
+class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
     """What `load_state_dict` did not match: names the model has and the state lacks, and the other way round."""
 
-    missing_keys: list[str]
-    unexpected_keys: list[str]
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return super().__repr__() if self.missing_keys or self.unexpected_keys else "<All keys matched successfully>"
