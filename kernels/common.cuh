@@ -46,6 +46,8 @@ typedef Acc<T>::type acc_t;
 
 // N elements that move as one access of N * sizeof(X) <= 16 bytes; the address must be a multiple of that.
 template <typename X, int N> struct alignas(sizeof(X) * N) Vec { X v[N]; };
+// Whether a Vec<X, N> may be loaded from this address: a view may start anywhere.
+template <typename X, int N> __device__ __forceinline__ bool is_aligned(const X* p) { return reinterpret_cast<uint64_t>(p) % (sizeof(X) * N) == 0; }
 
 __device__ __forceinline__ float exp_(float x) { return expf(x); }
 __device__ __forceinline__ double exp_(double x) { return exp(x); }
