@@ -15,7 +15,7 @@ demo: $(MARK)-examples
 	$(PY) examples/digits.py
 
 test: $(MARK)-test
-	$(PY) -m pytest -n auto --ignore=tests/torch tests
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n auto --ignore=tests/torch tests
 
 lint: $(MARK)-test
 	$(PY) -m ruff check .
@@ -34,6 +34,7 @@ clean:
 # .venv/.ready-<cpu|cuda12|cuda13>-<extra>
 $(MARK)-%: pyproject.toml
 	@test -n "$(PYTHON)" || { echo 'gpudl needs Python >= 3.11; none was found. Install one, or: make PYTHON=/path/to/python3.11'; exit 1; }
+	@echo 'Setting up .venv ($(if $(CUDA),$(CUDA),no NVIDIA driver: CPU and emulator)); this happens once.'
 	@test -x $(PY) || $(PYTHON) -m venv .venv || { rm -rf .venv; \
 	  echo 'No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv'; exit 1; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[$*$(if $(CUDA),$(comma)$(CUDA))]'
