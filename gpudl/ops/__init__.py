@@ -1,6 +1,6 @@
 """Every operation: one file each, named here once."""
 
-from gpudl.ops.conv2d import conv2d, conv2d_relu, conv_transpose2d
+from gpudl.ops.conv2d import conv2d, conv2d_relu, conv2d_relu_max_pool2d, conv_transpose2d
 from gpudl.ops.copy import clone, copy_, fill_, to
 from gpudl.ops.elementwise import add, div, mul, neg, sub
 from gpudl.ops.index import getitem
@@ -40,6 +40,7 @@ __all__ = [
     "clone",
     "conv2d",
     "conv2d_relu",
+    "conv2d_relu_max_pool2d",
     "conv_transpose2d",
     "copy_",
     "div",

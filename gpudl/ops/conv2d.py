@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from gpudl._cpu import conv as cpu
+from gpudl._cpu import pool as cpu_pool
 from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
-from gpudl.ops import _epilogue
+from gpudl.ops import _epilogue, pool
 from gpudl.ops._common import check_float, check_tensor, pair
+from gpudl.ops.pool import MaxUnpool
 
 
 def conv2d(
@@ -52,6 +54,36 @@ def conv2d_relu(
 ) -> Tensor:
     """relu(conv2d(...)) as one op: the sum never goes through memory without its bias and activation. Arguments as `conv2d`."""
     return _conv2d(input, weight, bias, stride, padding, dilation, groups, "relu")
+
+
+def conv2d_relu_max_pool2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    pool_kernel_size: Any,
+    pool_stride: Any = None,
+    pool_padding: Any = 0,
+    pool_dilation: Any = 1,
+    pool_ceil_mode: bool = False,
+) -> Tensor:
+    """max_pool2d(relu(conv2d(...))) as one op, which keeps only the pooled result and the place of each maximum.
+
+    The first arguments as `conv2d`, those that start with pool_ as `max_pool2d`; the result and the gradients equal those of the three ops.
+    """
+    op = "conv2d_relu_max_pool2d"
+    where = check(op, input, weight, bias, stride, padding, dilation, groups)
+    window, step, pad = pool.window(op, pool_kernel_size, pool_stride, pool_padding)
+    spread = pair(op, "pool_dilation", pool_dilation, 1)
+    middle = (*input.shape[:-3], len(weight), *where["size"])
+    out = pool.size(op, middle, tuple((r - 1) * d + 1 for r, d in zip(window, spread)), step, pad, pool_ceil_mode)
+    x = input.unsqueeze(0) if input.ndim == 3 else input
+    y = Conv2dPool.apply(x, weight, bias, **where, act="relu", pool=dict(window=window, stride=step, pad=pad, dilation=spread), out=out)
+    return y.squeeze(0) if input.ndim == 3 else y
 
 
 def _conv2d(input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any, act: str | None) -> Tensor:
@@ -230,6 +262,72 @@ class Conv2d(Op, name="conv2d", function="_conv2d"):
         P, Q = [(h + t - span) // s + 1 for h, t, span, s in zip(x.shape[-2:], pads, spans, strides)]
         y = (x.shape[0] if x.ndim == 4 else 1) * len(w) * P * Q
         return Cost(bytes=x.nbytes + w.nbytes + y * x.itemsize, flops=2 * y * w[0].size)
+
+
+class Conv2dPool(Op, name="conv2d_relu_max_pool2d"):
+    """Max pooling of act(conv2d): act may be None or anything that grows, so that it may change places with the maximum."""
+
+    def forward_cpu(
+        self, x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: Any, pool: Any, out: Any
+    ) -> Any:
+        y, at = cpu_pool.max_forward(cpu.forward(x, w, b, stride, pad, dilation, groups, size, act), **pool, size=out)
+        self._save(x, w, y, at)
+        return y
+
+    def _save(self, x: Any, w: Any, y: Any, at: Any) -> None:
+        if any(self.needs):
+            self.save(x=x if self.needs[1] else None, w=w if self.needs[0] else None, y=y, at=at)
+
+    def backward_cpu(
+        self, dy: Any, x: Any, w: Any, y: Any, at: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: Any, pool: Any
+    ) -> Any:
+        shape = (*dy.shape[:2], *size)
+        dy = _epilogue.backward(dy, y, act)
+        middle = cpu_pool.max_unpool(dy, at, **pool, shape=shape)
+        where = (stride, pad, dilation, groups)
+        return (
+            cpu.dgrad(middle, w, *where, self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
+            cpu.wgrad(x, middle, *where, self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
+            dy.sum((0, 2, 3)) if self.needs[2] else None,
+        )
+
+    def backward_graph(
+        self, dy: Tensor, x: Tensor, w: Tensor, y: Tensor, at: Tensor, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: Any, pool: Any
+    ) -> Any:
+        shape = (*dy.shape[:2], *size)
+        dy = _epilogue.backward(dy, y, act)
+        middle = MaxUnpool.apply(dy, at, **pool, shape=shape)
+        where = _geometry(stride, pad, dilation, groups)
+        return (
+            Conv2dDgrad.apply(middle, w, **where, size=self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
+            Conv2dWgrad.apply(x, middle, **where, size=self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
+            dy.sum((0, 2, 3)) if self.needs[2] else None,
+        )
+
+    # Read off the class by tests and benches, never through an instance.
+    def literals() -> Any:
+        x, w = np.arange(1.0, 10.0).reshape(1, 1, 3, 3), np.array([[[[1.0, 0.0], [0.0, -1.0]]]])
+        yield [x, w, np.array([5.0]), 1, 1], [[[[4.0, 8.0], [12.0, 14.0]]]], dict(pool_kernel_size=2)
+
+    def samples(rng: Any) -> Any:
+        n = rng.normal
+        yield Sample(n(size=(2, 1, 8, 8)), n(size=(3, 1, 3, 3)), n(size=3), 1, 1, pool_kernel_size=2)
+        yield Sample(n(size=(2, 3, 7, 6)), n(size=(4, 3, 2, 2)), None, pool_kernel_size=3, pool_stride=2, pool_padding=1)
+        yield Sample(n(size=(2, 9, 9)), n(size=(2, 1, 3, 3)), n(size=2), 2, 0, 1, 2, pool_kernel_size=2, pool_stride=1, pool_ceil_mode=True)
+        yield Sample(n(size=(0, 1, 6, 6)), n(size=(3, 1, 3, 3)), n(size=3), pool_kernel_size=2)
+
+    def errors() -> Any:
+        z = np.zeros
+        yield (
+            Sample(z((2, 3, 8, 8)), z((4, 1, 3, 3)), pool_kernel_size=2),
+            ShapeError,
+            r"conv2d_relu_max_pool2d: input is \(2, 3, 8, 8\) .*C = 3 must equal groups",
+        )
+        yield Sample(z((2, 3, 4, 4)), z((4, 3, 3, 3)), pool_kernel_size=3), ShapeError, r"the window spans \(3, 3\) and the padded image is \(2, 2\)"
+
+    def cost(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, **pool: Any) -> Cost:
+        middle = Conv2d.cost(x, w, b, stride, padding, dilation, groups, None)
+        return Cost(bytes=x.nbytes + w.nbytes, flops=middle.flops)
 
 
 class Conv2dDgrad(Op, name="conv2d_dgrad", function="_dgrad"):

@@ -37,12 +37,11 @@ def max_pool2d(
     ShapeError where the window does not fit, ValueError for a bad option (padding may be at most half the window), TypeError for integers.
     """
     op = "max_pool2d"
-    window, step, pad = _options(op, input, kernel_size, stride, padding)
+    extent, step, pad = _options(op, input, kernel_size, stride, padding)
     dilation = pair(op, "dilation", dilation, 1)
-    spans = tuple((r - 1) * d + 1 for r, d in zip(window, dilation))
-    size = _size(op, input, spans, step, pad, ceil_mode)
+    out_size = size(op, input.shape, tuple((r - 1) * d + 1 for r, d in zip(extent, dilation)), step, pad, ceil_mode)
     x = input.unsqueeze(0) if input.ndim == 3 else input
-    out = MaxPool2d.apply(x, window=window, stride=step, pad=pad, dilation=dilation, size=size, indices=bool(return_indices))
+    out = MaxPool2d.apply(x, window=extent, stride=step, pad=pad, dilation=dilation, size=out_size, indices=bool(return_indices))
     if input.ndim == 3:
         out = tuple(t.squeeze(0) for t in out) if return_indices else out.squeeze(0)
     return out
@@ -65,12 +64,12 @@ def avg_pool2d(
     divisor_override. Arguments, sizes and errors as max_pool2d; ValueError for divisor_override = 0.
     """
     op = "avg_pool2d"
-    window, step, pad = _options(op, input, kernel_size, stride, padding)
+    extent, step, pad = _options(op, input, kernel_size, stride, padding)
     if divisor_override is not None and divisor_override == 0:
         raise ValueError(f"{op}: divisor_override must not be 0; None divides by the window's size")
-    size = _size(op, input, window, step, pad, ceil_mode)
+    out = size(op, input.shape, extent, step, pad, ceil_mode)
     x = input.unsqueeze(0) if input.ndim == 3 else input
-    y = AvgPool2d.apply(x, window=window, stride=step, pad=pad, size=size, include=bool(count_include_pad), divisor=int(divisor_override or 0))
+    y = AvgPool2d.apply(x, window=extent, stride=step, pad=pad, size=out, include=bool(count_include_pad), divisor=int(divisor_override or 0))
     return y.squeeze(0) if input.ndim == 3 else y
 
 
@@ -79,17 +78,17 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
 
     input (N, C, H, W) or (C, H, W), floating; output_size: a number or a pair, None for the input's own size. ShapeError for an empty image.
     """
-    size = _adaptive("adaptive_avg_pool2d", input, output_size)
+    out = _adaptive("adaptive_avg_pool2d", input, output_size)
     x = input.unsqueeze(0) if input.ndim == 3 else input
-    y = AvgPool2d.apply(x, window=(0, 0), stride=(0, 0), pad=(0, 0), size=size, include=False, divisor=0)
+    y = AvgPool2d.apply(x, window=(0, 0), stride=(0, 0), pad=(0, 0), size=out, include=False, divisor=0)
     return y.squeeze(0) if input.ndim == 3 else y
 
 
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """Maximum over the windows of adaptive_avg_pool2d; arguments as there, ties, NaN and indices as max_pool2d."""
-    size = _adaptive("adaptive_max_pool2d", input, output_size)
+    out_size = _adaptive("adaptive_max_pool2d", input, output_size)
     x = input.unsqueeze(0) if input.ndim == 3 else input
-    out = MaxPool2d.apply(x, window=(0, 0), stride=(0, 0), pad=(0, 0), dilation=(1, 1), size=size, indices=bool(return_indices))
+    out = MaxPool2d.apply(x, window=(0, 0), stride=(0, 0), pad=(0, 0), dilation=(1, 1), size=out_size, indices=bool(return_indices))
     if input.ndim == 3:
         out = tuple(t.squeeze(0) for t in out) if return_indices else out.squeeze(0)
     return out
@@ -100,25 +99,31 @@ def _options(op: str, input: Any, kernel_size: Any, stride: Any, padding: Any) -
     check_float(op, input=input)
     if input.ndim not in (3, 4):
         raise ShapeError(f"{op}: input is {tuple(input.shape)}; it must be (N, C, H, W) or (C, H, W)")
-    window = pair(op, "kernel_size", kernel_size, 1)
-    step = window if stride is None or stride == () or stride == [] else pair(op, "stride", stride, 1)
-    return window, step, pair(op, "padding", padding, 0)
+    return window(op, kernel_size, stride, padding)
 
 
-def _size(op: str, input: Tensor, spans: Any, stride: Any, pad: Any, ceil_mode: bool) -> tuple[int, int]:
+def window(op: str, kernel_size: Any, stride: Any, padding: Any) -> Any:
+    """Window, stride (the window where it is not given) and padding as pairs."""
+    size = pair(op, "kernel_size", kernel_size, 1)
+    step = size if stride is None or stride == () or stride == [] else pair(op, "stride", stride, 1)
+    return size, step, pair(op, "padding", padding, 0)
+
+
+def size(op: str, shape: tuple[int, ...], spans: Any, stride: Any, pad: Any, ceil_mode: bool) -> tuple[int, int]:
+    """(P, Q) for an image (..., H, W) and windows that span so much."""
     if any(2 * p > span for p, span in zip(pad, spans)):
         raise ValueError(f"{op}: padding {pad} must be at most half of the window {tuple(spans)}, or a window would lie in the padding alone")
-    size = []
-    for h, span, s, p in zip(input.shape[-2:], spans, stride, pad):
+    out = []
+    for h, span, s, p in zip(shape[-2:], spans, stride, pad):
         room = h + 2 * p - span
         if room < 0 or h == 0:
             raise ShapeError(
-                f"{op}: input is {tuple(input.shape)}; the window spans {tuple(spans)} and the padded image is "
-                f"{tuple(n + 2 * q for n, q in zip(input.shape[-2:], pad))}, which is smaller or empty"
+                f"{op}: the image is {tuple(shape)}; the window spans {tuple(spans)} and the padded image is "
+                f"{tuple(n + 2 * q for n, q in zip(shape[-2:], pad))}, which is smaller or empty"
             )
         n = (room + (s - 1 if ceil_mode else 0)) // s + 1
-        size.append(n - 1 if ceil_mode and (n - 1) * s >= h + p else n)  # the last window must start inside the image or its leading padding
-    return size[0], size[1]
+        out.append(n - 1 if ceil_mode and (n - 1) * s >= h + p else n)  # the last window must start inside the image or its leading padding
+    return out[0], out[1]
 
 
 def _adaptive(op: str, input: Any, output_size: Any) -> tuple[int, int]:
