@@ -32,21 +32,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _resources(names: list[str], archs: list[str] | None) -> int:
     from gpudl import _nvrtc
-    from gpudl._dtypes import C_NAMES
     from gpudl._errors import KernelError
+    from gpudl._launches import launches
     from gpudl.kernels import ladder, ladders
 
-    row = "{:<64} {:<28} {:<8} {:>9} {:>8} {:>8} {:>7}".format
+    row = "{:<56} {:<36} {:<8} {:>9} {:>8} {:>8} {:>7}".format
     try:
         found = [ladder(name) for name in names] if names else list(ladders().values())
-        print(row("kernel", "types", "arch", "registers", "shared", "spills", "stack"))
+        print(row("kernel", "variant", "arch", "registers", "shared", "spills", "stack"))
         for rung in (rung for each in found for rung in each if rung.backend == "cuda"):
             for arch in archs or _nvrtc.architectures(rung):
-                for types in _nvrtc.variants(rung):
-                    text = " ".join(f"{name}={C_NAMES[dtype]}" for name, dtype in types.items())
-                    for entry, r in _nvrtc.compile_rung(rung, arch, types).functions.items():
+                for variant in launches().get(rung, []):
+                    for entry, r in _nvrtc.compile_rung(rung, arch, dict(variant.types), dict(variant.defines)).functions.items():
                         kernel = f"{rung.ladder.folder}/{rung.source}:{entry}"
-                        print(row(kernel, text, arch, r.registers, r.shared, r.spill_stores + r.spill_loads, r.stack))
+                        print(row(kernel, str(variant), arch, r.registers, r.shared, r.spill_stores + r.spill_loads, r.stack))
     except (KeyError, KernelError) as e:
         print(e.args[0], file=sys.stderr)
         return 1

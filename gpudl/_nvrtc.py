@@ -23,7 +23,7 @@ import numpy as np
 
 from gpudl._errors import KernelError
 from gpudl._files import atomic_write, cache_folder
-from gpudl.kernels import Kernel, _is_type_variable, nvrtc_source
+from gpudl.kernels import Kernel, nvrtc_source
 
 
 class CompileError(KernelError):
@@ -214,15 +214,6 @@ def architectures(kernel: Kernel) -> list[str]:
     """Those of ARCHITECTURES that the record of this rung allows."""
     numbers = {arch: int(re.sub(r"\D", "", arch)) for arch in ARCHITECTURES}
     return [a for a, n in numbers.items() if (n == kernel.min_arch if isinstance(kernel.arch, str) else n >= kernel.min_arch)]
-
-
-def variants(kernel: Kernel) -> list[dict[str, np.dtype]]:
-    """Choices for the type parameters (T, S, ...) of a rung: all alike, and, where there are several, each type in each place once more."""
-    used = {p.type for entry in kernel.entries.values() for p in entry if p.pointer and _is_type_variable(p.type)}
-    names, dtypes = sorted(used) or ["T"], kernel.dtypes
-    alike = [dict.fromkeys(names, d) for d in dtypes]
-    turned = [{name: dtypes[(i + k) % len(dtypes)] for k, name in enumerate(names)} for i in range(len(dtypes))]
-    return alike + [v for v in turned if v not in alike]
 
 
 def compile_rung(kernel: Kernel, arch: str, types: Mapping[str, np.dtype], defines: Mapping[str, Any] | None = None) -> Compiled:

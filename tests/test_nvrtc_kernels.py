@@ -11,6 +11,7 @@ import pytest
 
 import gpudl
 from gpudl import _nvrtc
+from gpudl._launches import covering, launches
 from gpudl.kernels import FOLDER, ladders
 
 RUNGS = [rung for ladder in ladders().values() for rung in ladder if rung.backend == "cuda"]
@@ -38,16 +39,23 @@ def test_there_are_rungs():
     assert not forgotten, f"no record names {forgotten}"
 
 
+def test_every_rung_is_reached():
+    """The variants to compile are those that the ops' samples launch: a rung that none of them reaches would go unseen."""
+    unreached = [rung for rung in RUNGS if not launches().get(rung)]
+    assert not unreached, f"no sample of an op launches {unreached}"
+
+
 @pytest.mark.parametrize(("rung", "arch"), [(r, a) for r in RUNGS for a in _nvrtc.architectures(r)], ids=ids)
 def test_compiles_without_spilling(rung, arch, record_property):
-    for types in _nvrtc.variants(rung):
-        done = _nvrtc.compile_rung(rung, arch, types)
+    """Each choice of types for each architecture; of an op's many macros (one kernel, forty functions) a share for each architecture."""
+    archs = _nvrtc.architectures(rung)
+    for variant in covering(launches().get(rung, []), archs.index(arch), len(archs)):
+        done = _nvrtc.compile_rung(rung, arch, dict(variant.types), dict(variant.defines))
         assert done.cubin[:4] == b"\x7fELF"
-        names = {name: str(dtype) for name, dtype in types.items()}
         for step in rung.steps:
             assert step.entry in done.functions
         for entry, r in done.functions.items():
-            where = f"{rung!r}:{entry} {names} {arch}: {r}"
+            where = f"{rung!r}:{entry} {variant} {arch}: {r}"
             record_property(where, str(r))
             if not rung.spills:
                 assert r.spill_stores == r.spill_loads == 0, f"{where} spills; use fewer registers, or say why in the record (spills=)"
@@ -60,9 +68,9 @@ def test_a_reason_for_spilling_is_still_needed():
     for rung in (r for r in RUNGS if r.spills):
         spilled = [
             r.spill_stores + r.spill_loads
-            for arch in _nvrtc.architectures(rung)
-            for types in _nvrtc.variants(rung)
-            for r in _nvrtc.compile_rung(rung, arch, types).functions.values()
+            for i, arch in enumerate(_nvrtc.architectures(rung))
+            for variant in covering(launches()[rung], i, len(_nvrtc.architectures(rung)))
+            for r in _nvrtc.compile_rung(rung, arch, dict(variant.types), dict(variant.defines)).functions.values()
         ]
         assert any(spilled), f"{rung!r} says why it spills ({rung.spills}), and does not spill"
 
@@ -79,12 +87,14 @@ def test_with_every_cuda_path_unset(tmp_path):
     code = """
 import gpudl
 from gpudl import _nvrtc
+from gpudl._launches import launches
 from gpudl.kernels import ladder
 for name in ("softmax.forward", "copy.forward"):
     for rung in ladder(name):
         if rung.backend == "cuda":
             for arch in _nvrtc.architectures(rung):
-                assert _nvrtc.compile_rung(rung, arch, _nvrtc.variants(rung)[0]).cubin
+                variant = launches()[rung][0]
+                assert _nvrtc.compile_rung(rung, arch, dict(variant.types), dict(variant.defines)).cubin
 print(_nvrtc._library()._name)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
@@ -98,7 +108,7 @@ def test_resources_command(capsys):
     assert main(["resources", "softmax.forward", "--arch", "sm_80"]) == 0
     lines = capsys.readouterr().out.splitlines()
     header, *body = lines
-    assert header.split() == ["kernel", "types", "arch", "registers", "shared", "spills", "stack"]
+    assert header.split() == ["kernel", "variant", "arch", "registers", "shared", "spills", "stack"]
     assert any("softmax/forward/02_warp_row.cu" in line and "BFloat16" in line and "sm_80" in line for line in body)
     assert main(["resources", "nonsense"]) == 1
     assert "no ladder 'nonsense'" in capsys.readouterr().err
@@ -107,4 +117,4 @@ def test_resources_command(capsys):
 def test_compile_error_of_a_rung_names_its_file(monkeypatch, tmp_path):
     rung = gpudl.kernels.ladder("softmax.forward")["01_naive"]
     with pytest.raises(_nvrtc.CompileError, match=r"kernels/softmax/forward/01_naive\.cu\(\d+\): error"):
-        _nvrtc.compile_rung(rung, "sm_80", _nvrtc.variants(rung)[0], {"M": "1 +"})
+        _nvrtc.compile_rung(rung, "sm_80", {"T": gpudl.float32}, {"M": "1 +"})
