@@ -53,7 +53,28 @@ from gpudl.ops.conv2d import conv2d, conv_transpose2d
 from gpudl.ops.copy import clone
 from gpudl.ops.elementwise import add, div, mul, neg, sub
 from gpudl.ops.matmul import addmm, bmm, dot, matmul, mm, mv, outer
-from gpudl.ops.reduce import sum
+from gpudl.ops.reduce import (
+    all,
+    amax,
+    amin,
+    aminmax,
+    any,
+    argmax,
+    argmin,
+    count_nonzero,
+    cumsum,
+    logsumexp,
+    max,
+    mean,
+    min,
+    norm,
+    prod,
+    std,
+    std_mean,
+    sum,
+    var,
+    var_mean,
+)
 from gpudl.ops.softmax import softmax
 from gpudl.ops.view import (
     broadcast_to,

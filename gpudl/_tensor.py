@@ -549,6 +549,54 @@ class Tensor:
     def sum_to_size(self, *size: Any) -> Tensor:
         return ops.sum_to_size(self, *size)
 
+    def mean(self, dim: Any = None, keepdim: Any = False, *, dtype: Any = None) -> Tensor:
+        return ops.mean(self, dim, keepdim, dtype=dtype)
+
+    def prod(self, dim: Any = None, keepdim: Any = False, *, dtype: Any = None) -> Tensor:
+        return ops.prod(self, dim, keepdim, dtype=dtype)
+
+    def max(self, dim: Any = None, keepdim: Any = False, *, other: Any = None) -> Any:
+        return ops.max(self, dim, keepdim, other=other)
+
+    def min(self, dim: Any = None, keepdim: Any = False, *, other: Any = None) -> Any:
+        return ops.min(self, dim, keepdim, other=other)
+
+    def amax(self, dim: Any = (), keepdim: Any = False) -> Tensor:
+        return ops.amax(self, dim, keepdim)
+
+    def amin(self, dim: Any = (), keepdim: Any = False) -> Tensor:
+        return ops.amin(self, dim, keepdim)
+
+    def argmax(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+        return ops.argmax(self, dim, keepdim)
+
+    def argmin(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+        return ops.argmin(self, dim, keepdim)
+
+    def any(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+        return ops.any(self, dim, keepdim)
+
+    def all(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+        return ops.all(self, dim, keepdim)
+
+    def count_nonzero(self, dim: Any = None) -> Tensor:
+        return ops.count_nonzero(self, dim)
+
+    def var(self, dim: Any = None, unbiased: Any = None, keepdim: Any = False, *, correction: Any = None) -> Tensor:
+        return ops.var(self, dim, unbiased, keepdim, correction=correction)
+
+    def std(self, dim: Any = None, unbiased: Any = None, keepdim: Any = False, *, correction: Any = None) -> Tensor:
+        return ops.std(self, dim, unbiased, keepdim, correction=correction)
+
+    def norm(self, p: Any = "fro", dim: Any = None, keepdim: Any = False, dtype: Any = None) -> Tensor:
+        return ops.norm(self, p, dim, keepdim, dtype)
+
+    def logsumexp(self, dim: Any, keepdim: Any = False) -> Tensor:
+        return ops.logsumexp(self, dim, keepdim)
+
+    def cumsum(self, dim: Any, *, dtype: Any = None) -> Tensor:
+        return ops.cumsum(self, dim, dtype=dtype)
+
     # --- products
     def matmul(self, other: Tensor) -> Tensor:
         return ops.matmul(self, other)

@@ -155,7 +155,7 @@ class Kernel:
     dtypes        what the type parameter T may be
     when          where the rung applies: a function of scalars, tiles, `dtype`, `arch`
     smem          dynamic shared memory, bytes
-    workspace     scratch arrays by parameter name: function -> (shape, dtype or "acc"; "acc" is float64 for float64, else float32)
+    workspace     scratch arrays by parameter name: function -> (shape, dtype or "acc"; "acc" is acc_t: float32, float64, int64)
     align         bytes that every pointer must be a multiple of (an input that is not is copied)
     strided       parameters that take any strides (the op passes them as scalars); all others are C-contiguous
     arch          smallest compute capability, as 80 for sm_80; a string such as "90a" is that one only
@@ -292,7 +292,7 @@ class Kernel:
         dtype = types.get("T", next(iter(types.values()), _dtypes.float32))
         scalars = {k: v for k, v in arguments.items() if k not in arrays}
         scope = self.scope(scalars, dtype, device)
-        acc = _dtypes.float64 if dtype == _dtypes.float64 else _dtypes.float32
+        acc = _dtypes.float64 if dtype == _dtypes.float64 else _dtypes.float32 if _dtypes.is_float(dtype) else _dtypes.int64
         workspace = []
         for name, formula in self.workspace.items():
             shape, kind = formula(scope)
