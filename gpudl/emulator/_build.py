@@ -35,7 +35,7 @@ FAST = ("-O2", "-g1")
 # libtsan is not linked: the runtime defines its hooks. Scalar replacement would split a float4 access in four, and merged tails
 # would give two source lines one address.
 SANITIZED = (
-    "-O1", "-g", "-fsanitize=thread,bounds,shift,float-cast-overflow,integer-divide-by-zero", "-fsanitize-recover=all", "-fno-tree-sra",
+    "-O1", "-g", "-fsanitize=thread,bounds,shift-exponent,float-cast-overflow,integer-divide-by-zero,alignment", "-fsanitize-recover=all", "-fno-tree-sra",
     "-fno-tree-tail-merge", "-fno-crossjumping", "-fno-thread-jumps", "--param", "tsan-instrument-func-entry-exit=0", "--param",
     "tsan-distinguish-volatile=1", "-fno-builtin-memcpy", "-fno-builtin-memset", "-DGPUDL_EMU_SANITIZE=1",
 )  # fmt: skip
@@ -262,7 +262,7 @@ def read_elf(path: Path) -> dict[str, Any]:
             name_at, info, _, index, value, length = struct.unpack_from("<IBBHQQ", image, at)
             name = label(section[6], name_at)
             if info & 15 == 6 and index:
-                shared.append([_readable(name), value, length])
+                shared.append([_readable(name), value, length, _owner(name)])
                 if "gpudl_anchor" in name:
                     anchor["tls"] = value
             elif info & 15 == 1 and index and length and not name.startswith(("gpudl_kernel", "_ZN12gpudl_export", "_DYNAMIC", "_ZTV")):
@@ -274,7 +274,7 @@ def read_elf(path: Path) -> dict[str, Any]:
     base = min((s[3] for s in tls), default=0)
     total = max((s[3] + s[5] - base for s in tls), default=0)
     return {"shared": sorted(shared, key=lambda s: s[1]), "data": sorted(data, key=lambda s: s[1]), "text": span(".text"),
-            "data_range": span(".data", ".bss"), "constant": span("gpudl_constant"), "anchor": anchor, "tls_bytes": total}  # fmt: skip
+            "data_range": span(".data", ".bss"), "constant": span("gpudl_constant"), "image": max((s[3] + s[5] for s in sections if s[2] & 2), default=0), "anchor": anchor, "tls_bytes": total}  # fmt: skip
 
 
 def _readable(name: str) -> str:
@@ -287,6 +287,12 @@ def _readable(name: str) -> str:
         if match:
             return match[2][: int(match[1])]
     return re.sub(r"\.\d+$", "", name)
+
+
+def _owner(name: str) -> str:
+    """The function in which a local static lies; "" at namespace scope."""
+    match = re.match(r"_ZZN?(?:\d+[a-z_]\w*?)??(\d+)([A-Za-z_]\w*)", name)
+    return match[2][: int(match[1])] if match else ""
 
 
 def _undefined_tls(path: Path) -> list[str]:

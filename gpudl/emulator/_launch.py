@@ -28,8 +28,8 @@ class _Index(ctypes.Structure):
 class _Fault(ctypes.Structure):
     _fields_ = [
         ("kind", ctypes.c_int), ("block", ctypes.c_uint32 * 3), ("other_block", ctypes.c_uint32), ("thread", ctypes.c_int), ("other_thread", ctypes.c_int),
-        ("address", ctypes.c_uint64), ("pc", ctypes.c_uint64), ("other_pc", ctypes.c_uint64), ("size", ctypes.c_uint64), ("access", ctypes.c_int),
-        ("other_access", ctypes.c_int), ("count", ctypes.c_uint64), ("text", ctypes.c_char * 200),
+        ("address", ctypes.c_uint64), ("pc", ctypes.c_uint64), ("other_pc", ctypes.c_uint64), ("size", ctypes.c_uint64), ("base", ctypes.c_uint64),
+        ("access", ctypes.c_int), ("other_access", ctypes.c_int), ("space", ctypes.c_int), ("count", ctypes.c_uint64), ("text", ctypes.c_char * 200),
     ]  # fmt: skip
 
 
@@ -37,8 +37,8 @@ class _Module(ctypes.Structure):
     _fields_ = [("anchor", ctypes.c_void_p)] + [
         (name, ctypes.c_uint64)
         for name in ("anchor_offset", "static_offset", "static_bytes", "dynamic_offset", "dynamic_bytes", "text_begin", "text_end", "data_begin",
-                     "data_end", "constant_begin", "constant_end")
-    ] + [("identity", ctypes.c_uint32), ("sanitized", ctypes.c_uint32)]  # fmt: skip
+                     "data_end", "constant_begin", "constant_end", "image_begin", "image_end")
+    ] + [("arrays", ctypes.c_void_p), ("array_count", ctypes.c_uint32), ("sanitized", ctypes.c_uint32)]  # fmt: skip
 
 
 class _Launch(ctypes.Structure):
@@ -85,27 +85,31 @@ class Module:
     """A compiled source. get_function(name) gives its kernels; get_global(name) a view of a __device__ or __constant__ variable."""
 
     def __init__(self, built: _build.Built, sanitize: bool, profile: bool, order: str, seed: int, timeout: float | None, workers: int | None):
-        _build.runtime()
         self.path, self.sanitize, self.profile, self.order, self.seed = built.path, sanitize, profile, order, seed
         self.timeout = (120.0 if sanitize else 60.0) if timeout is None else timeout
         self.workers = int(os.environ.get("GPUDL_EMULATOR_WORKERS", "1")) if workers is None else workers
         self.architecture, self.sources = built.architecture, built.sources
         self._built = built
+        library = _build.runtime()
+        for what, mirror in enumerate((_Launch, _Module, _Fault)):
+            assert library.gpudl_emu_sizes(what) == ctypes.sizeof(mirror), mirror
         self._library = ctypes.CDLL(str(built.path))  # RTLD_LOCAL: kernels of equal names in other modules stay apart
         elf = built.elf
         anchor = ctypes.cast(self._library.gpudl_module_anchor, ctypes.c_void_p).value or 0
         base = self.base = anchor - elf["anchor"]["function"]
-        dynamic = next((s for s in elf["shared"] if s[0] == built.dynamic), None)
-        self.shared = [tuple(s) for s in elf["shared"] if s[0] != "gpudl_anchor" and not (dynamic and s[1] == dynamic[1])]
+        dynamic = next((s for s in elf["shared"] if s[0] == built.dynamic and s[2] == _build.DYNAMIC_BYTES), None)
+        listed = [s for s in elf["shared"] if s[0] != "gpudl_anchor" and not (dynamic and s[1] == dynamic[1])]
+        self.shared = [tuple(s[:3]) for s in listed]
+        self._owners = [s[3] for s in listed]
         self.dynamic = (dynamic[0], dynamic[1]) if dynamic else None
         low = min((s[1] for s in self.shared), default=0)
         high = max((s[1] + s[2] for s in self.shared), default=0)
-        self.static_shared = sum(s[2] for s in self.shared)
         self.data = [(name, base + at, size) for name, at, size in elf["data"]]
+        self._extents = (ctypes.c_uint64 * (2 * len(self.shared) + 1))(*[n for s in self.shared for n in s[1:]])
         self._module = _Module(
             anchor, elf["anchor"]["tls"], low, high - low, dynamic[1] if dynamic else 0, dynamic[2] if dynamic else 0, *[base + a for a in elf["text"]],
             *([base + a for a in elf["data_range"]] if elf["data_range"][1] else [0, 0]), *([base + a for a in elf["constant"]] if elf["constant"][1] else [0, 0]),
-            id(self) & 0xFFFFFFFF, sanitize,
+            base, base + elf["image"], ctypes.addressof(self._extents), len(self.shared), sanitize,
         )  # fmt: skip
         self._functions: dict[str, Function] = {}
 
@@ -133,13 +137,6 @@ class Module:
                 return np.frombuffer((ctypes.c_uint8 * size).from_address(address), np.uint8)
         raise AttributeError(f"{self.sources[0]}: no __device__ or __constant__ variable {name!r}; there are {', '.join(d[0] for d in self.data) or 'none'}")
 
-    def locate(self, address: int) -> str | None:
-        """The shared array, with the offset in it, at an offset of the module's shared memory."""
-        for name, at, size in self.shared:
-            if at <= address < at + size:
-                return str(name)
-        return None
-
 
 class Function:
     """A kernel: f(grid, block, args, shared_mem=0). Arguments are NumPy arrays and scalars; structs are size-1 structured arrays."""
@@ -154,6 +151,8 @@ class Function:
             Parameter(n or f"argument {i}", t, _KINDS[p.kind], p.bytes, p.kind == b"P", _KINDS[p.pointee], p.pointee_bytes)
             for i, (p, n, t) in enumerate(zip(raw, names, types, strict=True))
         )
+        mine = {self.name.split("::")[-1].split("<")[0], *([""] if len(module.kernels) > 1 else module._owners)}
+        self._static_shared = sum(s[2] for s, owner in zip(module.shared, module._owners, strict=True) if owner in mine)
         self.profile: Any = None
         self.max_dynamic_shared_size_bytes = 0  # CuPy's attribute; here the limit is the architecture's
         count = len(self.parameters)
@@ -183,8 +182,8 @@ class Function:
 
     @property
     def shared_size_bytes(self) -> int:
-        """Static shared memory of the file, bytes (all kernels of the file together)."""
-        return self.module.static_shared
+        """Static shared memory of the kernel, bytes; arrays of the functions that it calls count where the file has no other kernel."""
+        return self._static_shared
 
     def __call__(self, grid: Any, block: Any, args: Sequence[Any], shared_mem: int = 0, *, cooperative: bool = False, stream: Any = None) -> None:
         """Launch. TypeError for arguments that do not fit the parameters, LaunchError for sizes over the architecture's limits,
@@ -233,10 +232,10 @@ class Function:
                     problem = problem or f"{name} {size}: {name}.{axis} = {n}, a GPU takes 1 to {limit}"
         if b[0] * b[1] * b[2] > 1024:
             problem = problem or f"block {b} is {b[0] * b[1] * b[2]} threads, a GPU takes at most 1024"
-        if shared_mem < 0 or shared_mem + self.module.static_shared > allowed:
-            problem = problem or f"{self.module.static_shared} bytes of static and {shared_mem} of dynamic shared memory, sm_{arch} has {allowed} for a block"
-        if self.module.static_shared > 48 * 1024:
-            problem = problem or f"{self.module.static_shared} bytes of static shared memory, the limit is {48 * 1024}; more must be dynamic"
+        if shared_mem < 0 or shared_mem + self._static_shared > allowed:
+            problem = problem or f"{self._static_shared} bytes of static and {shared_mem} of dynamic shared memory, sm_{arch} has {allowed} for a block"
+        if self._static_shared > 48 * 1024:
+            problem = problem or f"{self._static_shared} bytes of static shared memory, the limit is {48 * 1024}; more must be dynamic"
         if cooperative and g[0] * g[1] * g[2] > 64:
             problem = problem or f"a cooperative grid of {g[0] * g[1] * g[2]} blocks; the emulator keeps at most 64 resident (its virtual device has 4 SMs)"
         if problem:

@@ -29,7 +29,7 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
-#define __shared__ thread_local __constinit
+#define __shared__ thread_local __constinit __attribute__((aligned(128)))
 #define __constant__ __attribute__((__section__("gpudl_constant")))
 #define __managed__
 #define __grid_constant__

@@ -23,7 +23,7 @@ constexpr u64 SMALL = 4096, KEEP = 64 << 20;
 
 bool reserve() {
     if (arena_base) return true;
-    for (u64 size = 1ull << 37; size >= 1ull << 28; size >>= 1) {       // 128 GiB of addresses, less where that is forbidden
+    for (u64 size = 1ull << 36; size >= 1ull << 28; size >>= 1) {       // 64 GiB of addresses, less where that is forbidden
         void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (data == MAP_FAILED) continue;
         void* state = mmap(nullptr, size / 4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -140,6 +140,7 @@ void mark_allocation(address_t address) {
     gpudl_emu_mark(start, size);
 }
 EXPORT void gpudl_emu_arena(u64* base, u64* size) { reserve(); *base = arena_base, *size = arena_size; }
+u64 gpudl_emu_used() { return used; }
 EXPORT u64 gpudl_emu_in_use() {
     std::lock_guard<std::mutex> lock(mutex);
     u64 sum = 0;

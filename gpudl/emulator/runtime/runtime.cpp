@@ -2,3 +2,4 @@
 #include "scheduler.cpp"
 #include "memory.cpp"
 #include "sanitizer.cpp"
+#include "profile.cpp"

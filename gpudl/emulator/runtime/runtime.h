@@ -27,8 +27,9 @@ struct Fault {
     int kind;                           // FAULT_* below
     u32 block[3], other_block;          // linear index of the other block, or NO_BLOCK
     int thread, other_thread;           // linear in the block; -1 when there is none
-    u64 address, pc, other_pc, size;
+    u64 address, pc, other_pc, size, base;      // base: of shared memory, when space is 2
     int access, other_access;           // ACCESS_* of either side
+    int space;                          // of the address: 2 shared, 3 global, 4 the module's variables
     u64 count;                          // how often it was seen
     char text[200];
 };
@@ -43,7 +44,9 @@ struct Module {                         // what the builder knows of one compile
     void* (*anchor)();                  // address of a thread-local object at anchor_offset of the module's block
     u64 anchor_offset, static_offset, static_bytes, dynamic_offset, dynamic_bytes;
     u64 text_begin, text_end, data_begin, data_end, constant_begin, constant_end;
-    u32 identity, sanitized;
+    u64 image_begin, image_end;
+    const u64* arrays;                  // offset and size of each static shared array
+    u32 array_count, sanitized;
 };
 struct Launch {
     void (*call)(void**);
@@ -139,6 +142,7 @@ void report(Worker* w, int kind, u64 pc, const char* text, u64 address = 0, u64 
 Fault* add_fault(Worker* w, int kind, u64 pc);
 void yield_thread(Worker* w);
 u32 linear_block(const Launch* launch, Index block);
+const std::vector<Worker*>& all_workers();
 address_t stacks_begin();
 address_t stacks_end();
 

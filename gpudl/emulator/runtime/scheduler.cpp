@@ -769,6 +769,7 @@ static void watch_end() {
 
 // ---- Workers: the calling thread is the first; the others are kept for the next launch.
 static std::vector<Worker*> workers;
+const std::vector<Worker*>& all_workers() { return workers; }
 struct Pool {
     std::mutex mutex;
     std::condition_variable change, finished;
