@@ -181,7 +181,8 @@ class Sample:
     """Arguments of one call of an op's public function, for tests and benches.
 
     NumPy arrays become Tensors (floating ones require gradients), everything else passes as it is. Options that start with an underscore
-    are for the driver: _grad=False (not differentiable here), _tolerance=factor on the derived tolerance.
+    are for the driver: _grad=False (not differentiable here), _constant=(names) of keywords that need no gradient, _tolerance=factor on the
+    derived tolerance.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):

@@ -29,9 +29,9 @@ def place(
     """The sample's arguments on a device (floating arrays cast to dtype), and the tensors that require a gradient."""
     leaves: list[gpudl.Tensor] = []
 
-    def convert(value: Any) -> Any:
+    def convert(value: Any, grad: bool = grad) -> Any:
         if isinstance(value, (list, tuple)) and any(isinstance(v, np.ndarray) for v in value):
-            return type(value)(convert(v) for v in value)
+            return type(value)(convert(v, grad) for v in value)
         if not isinstance(value, np.ndarray):
             return value
         floating = value.dtype.kind == "f" or value.dtype == _dtypes.bfloat16
@@ -47,7 +47,8 @@ def place(
             leaves.append(made)
         return made
 
-    return [convert(a) for a in sample.args], {k: convert(v) for k, v in sample.kwargs.items()}, leaves
+    constant = sample.options.get("constant", ())
+    return [convert(a) for a in sample.args], {k: convert(v, grad and k not in constant) for k, v in sample.kwargs.items()}, leaves
 
 
 def _keep_layout(value: np.ndarray, dtype: Any) -> np.ndarray:
