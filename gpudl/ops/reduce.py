@@ -183,7 +183,7 @@ class Reduction(Op):
             A, B, R = form["A"], form["B"], form["P"] * form["Q"]
             across = columns(B, form["sb"], form["sq"])
             blocks = A * ceil_div(B, 32) if across else A * B  # enough of them to fill the device, each with enough to do
-            pieces = min(ceil_div(4 * self.device.sms, blocks), ceil_div(R, 8 * DEEP if across else 8 * BLOCK))
+            pieces = builtins.min(ceil_div(4 * self.device.sms, blocks), ceil_div(R, 8 * DEEP if across else 8 * BLOCK))
             self.launch("reduce.forward", {"OP": self.kind}, x=given, y=y, **form, results=A * B, R=R, pieces=pieces)
         return self.keep(x, y)
 
@@ -226,7 +226,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     """Summed over the axes along which `size` would be broadcast to input's shape. ShapeError where it would not be."""
     wanted = as_shape(size)
     lead = input.ndim - len(wanted)
-    if lead < 0 or any(n not in (1, have) for n, have in zip(wanted, input.shape[lead:], strict=True)):
+    if lead < 0 or builtins.any(n not in (1, have) for n, have in zip(wanted, input.shape[lead:], strict=True)):
         raise ShapeError(f"sum_to_size: {wanted} does not broadcast to {tuple(input.shape)}")
     over = (*range(lead), *(lead + i for i, n in enumerate(wanted) if n == 1 and input.shape[lead + i] != 1))
     return (Sum.apply(input, dim=over, keepdim=True) if over else input).reshape(wanted)
