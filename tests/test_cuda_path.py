@@ -1,0 +1,82 @@
+"""The CUDA device's Python, run on a stand-in for CuPy: what no GPU is needed to get wrong."""
+
+from __future__ import annotations
+
+import fake_cupy
+import numpy as np
+import pytest
+from registry import OPS, run, samples
+
+import gpudl
+from gpudl import kernels, nn
+
+pytestmark = pytest.mark.emulator
+
+
+@pytest.fixture(autouse=True)
+def cuda(monkeypatch: pytest.MonkeyPatch):
+    before = dict(gpudl._device.device._known)
+    fake_cupy.install(monkeypatch)
+    kernels._cuda_function.cache_clear()
+    yield
+    kernels._cuda_function.cache_clear()
+    gpudl._device.device._known.clear()
+    gpudl._device.device._known.update({k: v for k, v in before.items() if k != "cuda:0"})
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_every_op_passes_what_cupy_takes(name: str) -> None:
+    for sample in samples(OPS[name])[:3]:
+        want, want_grads = run(OPS[name], sample, "cpu", "float32")
+        got, got_grads = run(OPS[name], sample, "cuda", "float32")
+        for g, w in zip([*got, *got_grads], [*want, *want_grads], strict=True):
+            assert (g is None) == (w is None)
+            if g is not None:
+                np.testing.assert_allclose(np.asarray(g, float), np.asarray(w, float), rtol=2e-3, atol=2e-4)
+
+
+def test_a_model_trains_and_saves() -> None:
+    gpudl.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.1), nn.Linear(4 * 9, 5)
+    )
+    model.to("cuda")
+    x = gpudl.randn(8, 1, 8, 8, device="cuda")
+    labels = gpudl.tensor(np.arange(8) % 5, device="cuda")
+    optimizer = gpudl.optim.Adam(model.parameters(), lr=0.02)
+    losses = []
+    for _ in range(15):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] <= 0.6 * losses[0]
+    assert model.state_dict()["0.weight"].device is gpudl.device("cuda")
+
+
+def test_interfaces() -> None:
+    x = gpudl.ones(2, 3, device="cuda")
+    assert x.__cuda_array_interface__["shape"] == (2, 3)
+    with pytest.raises(TypeError, match="on cuda:0; bring it to the host with .cpu"):
+        x.numpy()
+    assert x.cpu().numpy().sum() == 6 and "device='cuda:0'" in repr(x)
+    with pytest.raises(AttributeError):
+        gpudl.ones(2).__cuda_array_interface__
+
+
+def test_bad_labels_are_reported_at_the_next_synchronisation() -> None:
+    logits = gpudl.zeros(2, 3, device="cuda")
+    loss = nn.functional.cross_entropy(logits, gpudl.tensor([0, 7], device="cuda"))
+    with pytest.raises(IndexError, match="label"):
+        loss.item()
+    gpudl.zeros(1, device="cuda").item()  # reported once
+
+
+def test_a_missing_gpu_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.delitem(gpudl._device.device._known, "cuda:0", raising=False)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(gpudl.DeviceError, match=r"CuPy is not installed.*gpudl\[cuda13\]"):
+        gpudl.ones(2, device="cuda")
