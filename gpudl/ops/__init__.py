@@ -1,5 +1,6 @@
 """Every operation: one file each, named here once."""
 
+from gpudl.ops.batch_norm import batch_norm, batch_norm_relu
 from gpudl.ops.conv2d import conv2d, conv2d_relu, conv2d_relu_max_pool2d, conv_transpose2d
 from gpudl.ops.copy import clone, copy_, fill_, to
 from gpudl.ops.elementwise import add, div, mul, neg, sub
@@ -64,6 +65,8 @@ __all__ = [
     "argmax",
     "argmin",
     "avg_pool2d",
+    "batch_norm",
+    "batch_norm_relu",
     "bmm",
     "broadcast_to",
     "clone",

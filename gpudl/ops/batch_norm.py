@@ -1,0 +1,299 @@
+"""Batch normalisation, alone and with the ReLU after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpudl import _dtypes, kernels
+from gpudl._dtypes import FLOATS, HALVES
+from gpudl._errors import ShapeError
+from gpudl._tensor import Tensor
+from gpudl.autograd import Cost, Op, Sample
+from gpudl.kernels import Kernel, ceil_div, ladder
+from gpudl.ops._common import check_float, check_tensor
+
+BLOCK = 256
+ROWS = 8  # warps that share 32 columns
+naive = dict(grid=lambda C: ceil_div(C, BLOCK), block=BLOCK, BLOCK=BLOCK)
+channel = dict(grid=lambda C: C, block=BLOCK, BLOCK=BLOCK)
+columns = dict(grid=lambda C: ceil_div(C, 32), block=(32, ROWS), ROWS=ROWS, when=lambda L: L == 1)
+ladder(
+    "batch_norm.forward",
+    Kernel("01_naive.cu", **naive, traffic=lambda N, C, L, itemsize: 4 * N * C * L * itemsize),
+    Kernel("02_block_channel.cu", **channel, traffic=lambda N, C, L, itemsize: 3 * N * C * L * itemsize),
+    Kernel("03_columns.cu", **columns, traffic=lambda N, C, L, itemsize: 3 * N * C * L * itemsize),
+)
+ladder(
+    "batch_norm.backward",
+    Kernel("01_naive.cu", **naive, traffic=lambda N, C, L, itemsize: 5 * N * C * L * itemsize),
+    Kernel("02_block_channel.cu", **channel, traffic=lambda N, C, L, itemsize: 5 * N * C * L * itemsize),
+    Kernel("03_columns.cu", **columns, traffic=lambda N, C, L, itemsize: 5 * N * C * L * itemsize),
+)
+ladder(
+    "batch_norm.eval",
+    Kernel(
+        "01_naive.cu", grid=lambda N, C, L: ceil_div(N * C * L, BLOCK), block=BLOCK, BLOCK=BLOCK,
+        traffic=lambda N, C, L, itemsize: 2 * N * C * L * itemsize,
+    ),
+    Kernel(
+        "02_plane.cu", grid=lambda N, C: N * C, block=BLOCK, BLOCK=BLOCK, when=lambda L: L >= 64,
+        traffic=lambda N, C, L, itemsize: 2 * N * C * L * itemsize,
+    ),
+)  # fmt: skip
+
+
+def batch_norm(
+    input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None, bias: Tensor | None = None,
+    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """Normalise each channel over the batch and all positions.
+
+        y  = (x - mean) * rstd * weight + bias,   rstd = 1 / sqrt(var + eps)
+        dw = sum dy * xhat,  db = sum dy,  dx = weight * rstd * (dy - db / n - xhat * dw / n)     (eval: dx = weight * rstd * dy)
+
+    input: (N, C), (N, C, L), (N, C, H, W), ...; floating. weight, bias, running_mean, running_var: (C,) of input's dtype, or float32 for a
+    half input; each may be None (running ones together). training: mean and biased variance of this batch (n values a channel), and
+    running = (1 - momentum) * running + momentum * batch with the unbiased variance n / (n - 1), written into the tensors given; otherwise
+    the running statistics. Returns input's shape and dtype; an empty input gives an empty result and leaves the running statistics alone.
+    ValueError for one value a channel while training, ShapeError for shapes that do not fit, RuntimeError without running statistics in
+    eval mode, TypeError for dtypes. Differentiable in input, weight and bias.
+    Source: Ioffe & Szegedy 2015, arXiv:1502.03167.
+    """
+    return _apply("batch_norm", BatchNorm, input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def batch_norm_relu(
+    input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None, bias: Tensor | None = None,
+    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """relu(batch_norm(...)) as one op: the middle is neither written nor kept; backward computes the mask anew. See `batch_norm`."""
+    return _apply("batch_norm_relu", BatchNormReLU, input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def _apply(
+    name: str, op: Any, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, training: bool, momentum: float, eps: float
+) -> Tensor:
+    check_tensor(name, input=x)
+    check_float(name, input=x)
+    if x.ndim < 2:
+        raise ShapeError(f"{name}: input is {tuple(x.shape)}; (N, C) or (N, C, ...) is needed. Did you mean input.unsqueeze(0)?")
+    C = x.shape[1]
+    given = {k: t for k, t in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)) if t is not None}
+    check_tensor(name, **given)
+    for what, t in given.items():
+        if t.shape != (C,):
+            raise ShapeError(f"{name}: {what} is {tuple(t.shape)} and input is {tuple(x.shape)}; {what} must be ({C},), one value a channel")
+        if t.dtype != x.dtype and not (x.dtype in HALVES and t.dtype == _dtypes.float32):
+            raise TypeError(f"{name}: {what} is {t.dtype} and input is {x.dtype}; they must be equal. Convert with .to({what}.dtype)")
+    for a, b in (("weight", "bias"), ("running_mean", "running_var")):
+        if a in given and b in given and given[a].dtype != given[b].dtype:
+            raise TypeError(f"{name}: {a} is {given[a].dtype} and {b} is {given[b].dtype}; they must be equal")
+    op.common_device([x, *given.values()])
+    if (running_mean is None) != (running_var is None):
+        raise RuntimeError(f"{name}: running_mean and running_var must be given together or not at all")
+    if not training and running_mean is None:
+        raise RuntimeError(f"{name}: expected running_mean and running_var to be defined when training=False")
+    if not eps >= 0:
+        raise ValueError(f"{name}: eps {eps!r} must be at least 0")
+    if not training:
+        return op.apply(x, weight, bias, running_mean, running_var, training=False, running=None, momentum=0.0, eps=eps)
+    if x.numel() == C:
+        raise ValueError(
+            f"{name}: expected more than 1 value per channel when training, got input size {tuple(x.shape)}: "
+            "the variance of one value is 0. Use larger batches, drop_last=True, or eval()"
+        )
+    running = None
+    if running_mean is not None:
+        if momentum is None:
+            raise TypeError(f"{name}: momentum is None; give a number (nn.BatchNorm's momentum=None computes one from its count)")
+        running_mean._check_writable(f"{name}: running_mean")
+        running_var._check_writable(f"{name}: running_var")
+        running = (running_mean, running_var)
+    out = op.apply(x, weight, bias, None, None, training=True, running=running, momentum=momentum, eps=eps)
+    if running and x.numel():
+        running_mean._wrote()
+        running_var._wrote()
+    return out
+
+
+def channel_sum(a: np.ndarray) -> np.ndarray:
+    """Sums over all axes but the second, one axis after the other: short sums of sums lose less than one long sum in float32."""
+    if a.ndim > 2 and a.flags.c_contiguous:
+        return a.reshape(a.shape[0], a.shape[1], -1).sum(2).sum(0)
+    for axis in range(a.ndim - 1, 1, -1):
+        a = a.sum(axis)
+    return a.sum(0)
+
+
+class BatchNorm(Op, name="batch_norm"):
+    relu = False
+    ladders = ("batch_norm.forward", "batch_norm.backward", "batch_norm.eval")
+
+    def _round(self, out: Any, arrays: Any) -> Any:
+        return out if out.dtype == arrays[0].dtype else out.astype(arrays[0].dtype)  # input's dtype decides, not a float32 weight's
+
+    def forward_cpu(
+        self, x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, running: Any, momentum: float, eps: float
+    ) -> Any:
+        wide = (1, -1) + (1,) * (x.ndim - 2)
+        n = x.size // max(x.shape[1], 1)
+        mean, var = running_mean, running_var
+        if training:
+            mean = channel_sum(x) / n if n else np.zeros(x.shape[1], x.dtype)
+        y = x - mean.reshape(wide)
+        if training:
+            var = channel_sum(y * y) / n if n else mean
+            if running and n:
+                for target, batch in zip(running, (mean, var * (n / (n - 1))), strict=True):
+                    target._array[...] = (1 - momentum) * target._array.astype(batch.dtype) + momentum * batch
+        rstd = 1 / np.sqrt(var + eps)
+        y *= (rstd if weight is None else rstd * weight).reshape(wide)
+        if bias is not None:
+            y += bias.reshape(wide)
+        if self.relu:
+            np.maximum(y, 0, out=y)
+        self.save(x=x, weight=weight, bias=bias, y=y if self.relu else None, mean=mean, var=None if training else var)
+        self.save(rstd=rstd if training else None)
+        return y
+
+    def backward_cpu(self, dy: Any, x: Any, weight: Any, mean: Any, var: Any, rstd: Any, y: Any, training: bool, eps: float) -> Any:
+        wide = (1, -1) + (1,) * (x.ndim - 2)
+        n = max(x.size // max(x.shape[1], 1), 1)
+        if rstd is None:
+            rstd = 1 / np.sqrt(var + eps)
+        if y is not None:
+            dy = np.where(y <= 0, dy.dtype.type(0), dy)
+        xhat = x - mean.reshape(wide)
+        xhat *= rstd.reshape(wide)
+        db, dw = channel_sum(dy), channel_sum(dy * xhat)
+        scale = rstd if weight is None else rstd * weight
+        if training:
+            xhat *= (dw / n).reshape(wide)
+            dx = np.subtract(dy, xhat, out=xhat)
+            dx -= (db / n).reshape(wide)
+            dx *= scale.reshape(wide)
+        else:
+            dx = dy * scale.reshape(wide)
+        return dx, dw, db
+
+    def _view(self, x: Any) -> dict[str, int]:
+        N, C = x.shape[:2]
+        return {"N": N, "C": C, "L": x.size // max(N * C, 1)}
+
+    def forward_kernel(
+        self, x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, running: Any, momentum: float, eps: float
+    ) -> Any:
+        y = self.device.empty(x.shape, x.dtype)
+        acc = _dtypes.float64 if x.dtype == _dtypes.float64 else _dtypes.float32
+        defines = {"WEIGHT": int(weight is not None), "BIAS": int(bias is not None), "RELU": int(self.relu)}
+        if not training:
+            absent = running_mean  # stands for an array that the kernel does not read
+            self.launch(
+                "batch_norm.eval", defines, x=x, weight=absent if weight is None else weight, bias=absent if bias is None else bias,
+                mean=running_mean, var=running_var, y=y, **self._view(x), eps=eps,
+            )  # fmt: skip
+            self.save(x=x, weight=weight, bias=bias, mean=running_mean, var=running_var)
+            return y
+        mean, rstd = (self.device.empty((x.shape[1],), acc) for _ in range(2))
+        if x.size:
+            old_mean, old_var = (mean, rstd) if running is None else [t._array for t in running]
+            self.launch(
+                "batch_norm.forward", {**defines, "RUNNING": int(running is not None)}, x=x,
+                weight=mean if weight is None else weight, bias=mean if bias is None else bias, running_mean=old_mean, running_var=old_var,
+                y=y, mean=mean, rstd=rstd, **self._view(x), momentum=momentum, eps=eps,
+            )  # fmt: skip
+        self.save(x=x, weight=weight, bias=bias, mean=mean, rstd=rstd)
+        return y
+
+    def backward_kernel(self, dy: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, rstd: Any, training: bool, eps: float) -> Any:
+        acc = _dtypes.float64 if x.dtype == _dtypes.float64 else _dtypes.float32
+        dx, dw, db = self.device.empty(x.shape, x.dtype), self.device.empty(mean.shape, acc), self.device.empty(mean.shape, acc)
+        if x.size == 0:
+            kernels.fill(self.device, dw, 0.0)
+            kernels.fill(self.device, db, 0.0)
+        else:
+            defines = {"WEIGHT": int(weight is not None), "BIAS": int(bias is not None), "RELU": int(self.relu), "TRAIN": int(training)}
+            self.launch(
+                "batch_norm.backward", defines, dy=dy, x=x, weight=dw if weight is None else weight, bias=dw if bias is None else bias,
+                mean=mean, spread=rstd if training else var, dx=dx, dw=dw, db=db, **self._view(x), eps=eps,
+            )  # fmt: skip
+        return dx, dw, db
+
+    def backward_graph(self, dy: Tensor, x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, eps: float) -> Any:
+        wide = (1, -1) + (1,) * (x.ndim - 2)
+        over = (0, *range(2, x.ndim))
+        n = max(x.numel() // max(x.shape[1], 1), 1)
+        if training:  # from x anew: mean and rstd depend on it
+            centred = x - x.sum(over, keepdim=True) / n
+            rstd = ((centred * centred).sum(over, keepdim=True) / n + eps) ** -0.5
+        else:
+            centred = x - mean.reshape(wide)
+            rstd = (var.reshape(wide) + eps) ** -0.5
+        xhat = centred * rstd
+        scale = rstd if weight is None else rstd * weight.reshape(wide)
+        if self.relu:
+            before = centred * scale if bias is None else centred * scale + bias.reshape(wide)
+            dy = dy * (before > 0)
+        db, dw = dy.sum(over, keepdim=True), (dy * xhat).sum(over, keepdim=True)
+        dx = scale * (dy - db / n - xhat * (dw / n)) if training else scale * dy
+        return dx, dw.reshape(x.shape[1]), db.reshape(x.shape[1])
+
+    def literals() -> Any:
+        x = np.array([[1.0, 5.0], [3.0, 5.0]])
+        yield [x, None, None], [[-1.0, 0.0], [1.0, 0.0]], dict(training=True, eps=1e-300)
+        yield [x, np.array([1.0, 1.0]), np.array([4.0, 16.0]), np.array([2.0, 1.0]), np.array([0.0, 3.0])], [[0.0, 4.0], [2.0, 4.0]], dict(eps=0.0)
+
+    def samples(rng: Any) -> Any:
+        yield from _samples(rng)
+
+    def errors() -> Any:
+        x, c = np.zeros((2, 3, 4)), np.zeros(3)
+        yield Sample(np.zeros(3), None, None, training=True), ValueError, r"batch_norm: input is \(3,\)"
+        yield Sample(np.zeros((1, 3)), None, None, training=True), ValueError, r"more than 1 value per channel when training, got input size \(1, 3\)"
+        yield Sample(x, None, None), RuntimeError, r"expected running_mean and running_var to be defined when training=False"
+        yield Sample(x, c, c, np.zeros(4)), RuntimeError, r"weight is \(4,\) and input is \(2, 3, 4\); weight must be \(3,\)"
+        yield Sample(x, c, c, c.astype(np.float32)), TypeError, r"weight is float32 and input is float64"
+        yield Sample(np.zeros((2, 3), np.int64), c, c), TypeError, r"input is int64; a floating dtype is needed"
+
+    def cost(x: Any, *_: Any, **__: Any) -> Cost:
+        return Cost(bytes=2 * x.nbytes, flops=8 * x.size)
+
+
+class BatchNormReLU(BatchNorm, name="batch_norm_relu"):
+    relu = True
+
+    def literals() -> Any:
+        yield [np.array([[1.0, 5.0], [3.0, 5.0]]), None, None], [[0.0, 0.0], [1.0, 0.0]], dict(training=True, eps=1e-300)
+
+    def samples(rng: Any) -> Any:
+        yield from _samples(rng)
+
+    def errors() -> Any:
+        yield Sample(np.zeros(3), None, None, training=True), ValueError, r"batch_norm_relu: input is \(3,\)"
+
+    def cost(x: Any, *_: Any, **__: Any) -> Cost:
+        return Cost(bytes=2 * x.nbytes, flops=9 * x.size)
+
+
+def _samples(rng: Any) -> Any:
+    for shape in [(2, 1), (7, 3), (40, 35), (2, 3, 5), (3, 2, 9, 8), (1, 2, 300), (2, 2, 2, 3, 2)]:
+        yield _sample(rng, shape, training=True)
+        yield _sample(rng, shape)
+    x = rng.normal(size=(4, 3, 2))
+    yield Sample(x, None, None, training=True, eps=0.1)
+    yield Sample(x, bias=rng.normal(size=3), **_statistics(rng, 3))
+    yield Sample(x, weight=rng.normal(size=3), training=True, momentum=0.5, **_statistics(rng, 3))
+    yield _sample(rng, (0, 3, 2), training=True)
+    yield _sample(rng, (0, 3))
+    yield _sample(rng, (2, 0, 3))
+
+
+def _statistics(rng: Any, C: int) -> dict[str, Any]:
+    return dict(running_mean=rng.normal(size=C), running_var=rng.uniform(0.5, 2, size=C), _constant=("running_mean", "running_var"))
+
+
+def _sample(rng: Any, shape: tuple[int, ...], **options: Any) -> Sample:
+    C = shape[1]
+    return Sample(rng.normal(1, 2, size=shape), weight=rng.normal(size=C), bias=rng.normal(size=C), **_statistics(rng, C), **options)
