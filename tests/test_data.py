@@ -187,6 +187,15 @@ def test_shuffle_is_seeded_and_new_in_each_epoch(workers):
     assert epochs(1)[0] != first
 
 
+def test_the_number_of_workers_does_not_change_the_order():
+    def order(workers):
+        gpudl.manual_seed(3)
+        loader = DataLoader(Squares(30), batch_size=4, shuffle=True, num_workers=workers)
+        return [rows(loader), rows(loader)]
+
+    assert order(0) == order(1) == order(3)
+
+
 def test_fast_path_equals_slow_path_through_subsets():
     x, y = np.random.default_rng(0).normal(size=(30, 2, 3)).astype(np.float32), np.arange(30)
     ds = Subset(Subset(TensorDataset(x, y), range(5, 25)), [3, 0, 19, 7, 7])
@@ -389,7 +398,6 @@ def test_ctrl_c():
         (dict(batch_sampler=[[0]], batch_size=2), ValueError, "batch_sampler"),
         (dict(batch_sampler=[[0]], drop_last=True), ValueError, "batch_sampler"),
         (dict(batch_size=None, drop_last=True), ValueError, "disables batching"),
-        (dict(pin_memory=True), NotImplementedError, "pin_memory"),
         (dict(persistent_workers=True), NotImplementedError, "persistent_workers"),
         (dict(multiprocessing_context="spawn"), NotImplementedError, "multiprocessing_context"),
         (dict(in_order=False), NotImplementedError, "in_order"),
@@ -398,6 +406,37 @@ def test_ctrl_c():
 def test_loader_mistakes(arguments, error, message):
     with pytest.raises(error, match=message):
         DataLoader(Squares(4), **arguments)
+
+
+def test_pin_memory_without_a_gpu(monkeypatch):
+    def none(self):
+        raise gpudl.DeviceError("no usable GPU")
+
+    monkeypatch.setattr(gpudl._device._Cuda, "xp", property(none))
+    with pytest.warns(UserWarning, match="pin_memory=True has no effect, because no GPU can be used"):
+        loader = DataLoader(Squares(3), pin_memory=True)
+    assert rows(loader) == [[0], [1], [2]]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pin_memory(monkeypatch, workers):
+    """CuPy's page-locked allocator is faked: every CPU tensor of a batch must come from it, with its values."""
+    made = []
+
+    class Cupyx:
+        @staticmethod
+        def empty_pinned(shape, dtype):
+            made.append(np.empty(shape, dtype))
+            return made[-1]
+
+    monkeypatch.setitem(sys.modules, "cupyx", Cupyx)
+    monkeypatch.setattr(gpudl._device._Cuda, "xp", np)
+    batch = {"a": gpudl.tensor([1.0, 2.0]), "b": (gpudl.tensor([3]), "text"), "c": Point(gpudl.tensor(True), [4])}
+    loader = DataLoader([batch], batch_size=None, pin_memory=True, num_workers=workers)
+    (out,) = loader
+    assert out["a"].tolist() == [1.0, 2.0] and out["b"][0].tolist() == [3] and out["b"][1] == "text"
+    assert isinstance(out["c"], Point) and out["c"].x.item() is True and out["c"].y == [4]
+    assert len(made) == 3 and np.shares_memory(out["a"].numpy(), made[0])
 
 
 def test_iterable_takes_no_order():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -104,8 +105,49 @@ class _End:
     """What a fetch gives when its iterable dataset is used up."""
 
 
+def _can_pin() -> bool:
+    import gpudl
+
+    try:
+        return gpudl.device("cuda").xp is not None
+    except gpudl.DeviceError as e:
+        warnings.warn(f"DataLoader: pin_memory=True has no effect, because no GPU can be used ({e})", stacklevel=3)
+        return False
+
+
+def _pinned(batch: Any) -> Any:
+    """The batch with its CPU tensors copied to page-locked memory. Not yet run on a GPU."""
+    import cupyx
+
+    import gpudl
+
+    if isinstance(batch, gpudl.Tensor):
+        if batch.device.type != "cpu":
+            return batch
+        out = cupyx.empty_pinned(tuple(batch.shape), batch.dtype)
+        out[...] = batch.detach().numpy()
+        return gpudl.from_numpy(out)
+    if isinstance(batch, Mapping):
+        return {key: _pinned(value) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*map(_pinned, batch))
+    return type(batch)(map(_pinned, batch)) if isinstance(batch, (list, tuple)) else batch
+
+
 def _fetcher(loader: DataLoader) -> Callable[[Any], Any]:
     """A function from what the sampler gives (an index, or a list of them) to a batch. Each worker has its own."""
+    fetch = _plain_fetcher(loader)
+    if not loader.pin_memory:
+        return fetch
+
+    def fetch_pinned(indices: Any) -> Any:
+        batch = fetch(indices)
+        return batch if batch is _End else _pinned(batch)
+
+    return fetch_pinned
+
+
+def _plain_fetcher(loader: DataLoader) -> Callable[[Any], Any]:
     dataset, collate = loader.dataset, loader.collate_fn
     if isinstance(dataset, IterableDataset):
         samples = iter(dataset)
@@ -144,7 +186,9 @@ class DataLoader:
     generator        a gpudl or NumPy generator for the order; gpudl's own (see manual_seed) by default
     prefetch_factor  batches that each worker is ahead, 2 by default
 
-    pin_memory, persistent_workers, multiprocessing_context, pin_memory_device and in_order=False raise NotImplementedError.
+    pin_memory       batches lie in page-locked memory, from which a GPU copies faster; without a usable GPU: a warning, and plain memory
+
+    persistent_workers, multiprocessing_context, pin_memory_device and in_order=False raise NotImplementedError.
     An exception in a worker is raised in the loop, with the batch's number as a note.
     """
 
@@ -170,7 +214,7 @@ class DataLoader:
         in_order: bool = True,
     ) -> None:
         unsupported = {
-            "pin_memory": pin_memory, "multiprocessing_context": multiprocessing_context, "persistent_workers": persistent_workers,
+            "multiprocessing_context": multiprocessing_context, "persistent_workers": persistent_workers,
             "pin_memory_device": pin_memory_device, "in_order": not in_order,
         }  # fmt: skip
         for name, given in unsupported.items():
@@ -205,6 +249,7 @@ class DataLoader:
         self.sampler, self.batch_sampler, self.generator, self.worker_init_fn = sampler, batch_sampler, generator, worker_init_fn
         self.collate_fn = collate_fn or (default_collate if self._batched else default_convert)
         self.prefetch_factor = 2 if prefetch_factor is None and num_workers else prefetch_factor
+        self.pin_memory = pin_memory and _can_pin()
 
     def __len__(self) -> int:
         if isinstance(self.dataset, IterableDataset):
@@ -216,7 +261,8 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         work = iter(self.batch_sampler if self.batch_sampler is not None else self.sampler)
-        return self._ahead(work) if self.num_workers else self._now(work)
+        seed = seed_from(self.generator)  # drawn without workers too, so that their number does not change the order
+        return self._ahead(work, seed) if self.num_workers else self._now(work)
 
     def _now(self, work: Iterator[Any]) -> Iterator[Any]:
         fetch = _fetcher(self)
@@ -226,8 +272,8 @@ class DataLoader:
                 return
             yield batch
 
-    def _ahead(self, work: Iterator[Any]) -> Iterator[Any]:
-        n, seed = self.num_workers, seed_from(self.generator)
+    def _ahead(self, work: Iterator[Any], seed: int) -> Iterator[Any]:
+        n = self.num_workers
         fetchers: dict[int, Callable[[Any], Any]] = {}
 
         def make(worker: int, indices: Any) -> Any:

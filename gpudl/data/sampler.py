@@ -14,7 +14,7 @@ def seed_from(generator: Any) -> int:
         return int(generator.integers(2**63 - 1))
     import gpudl
 
-    return int(gpudl.randint(0, 2**63 - 1, (1,), generator=generator).item())
+    return int(gpudl.randint(0, 2**63 - 1, (1,), generator=generator, device="cpu").item())
 
 
 def rng_from(generator: Any) -> np.random.Generator:
