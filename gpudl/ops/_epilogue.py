@@ -5,13 +5,41 @@ Every activation here has a derivative that follows from its output, so the fuse
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from gpudl._tensor import Tensor
+from gpudl.kernels import Kernel, Step, ceil_div, ladder
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh")
+
+BLOCK = 256
+CHUNK = 4096  # elements of one channel that a block sums
+ROWS = 8  # warps of a block, each with rows of its own
+ladder(
+    "epilogue.backward",
+    Kernel("01_naive.cu", grid=lambda K: ceil_div(K, BLOCK), block=BLOCK, BLOCK=BLOCK, traffic=lambda O, K, I, itemsize: 3 * itemsize * O * K * I),
+    Kernel(
+        "02_two_pass.cu",
+        Step("epilogue_bwd", grid=lambda O, K, I: (K, ceil_div(O * I, CHUNK)), block=BLOCK),
+        Step("epilogue_bwd_db", grid=lambda K: ceil_div(K, BLOCK), block=BLOCK),
+        BLOCK=BLOCK,
+        CHUNK=CHUNK,
+        workspace={"partial": lambda O, K, I: ((K, ceil_div(O * I, CHUNK)), "acc")},
+        when=lambda O, I: ceil_div(O * I, CHUNK) < 65536,
+        traffic=lambda O, K, I, itemsize: 3 * itemsize * O * K * I,
+    ),
+    Kernel(
+        "03_columns.cu",
+        grid=lambda K: ceil_div(K, 32),
+        block=(32, ROWS),
+        ROWS=ROWS,
+        when=lambda I: I == 1,
+        traffic=lambda O, K, itemsize: 3 * itemsize * O * K,
+    ),
+)
 
 
 def check(op: str, activation: Any) -> None:
@@ -44,3 +72,21 @@ def backward(dy: Any, y: Any, act: str | None) -> Any:
     if act == "tanh":
         return dy * (1 - y * y)
     return dy
+
+
+def defines(bias: bool, act: str | None) -> dict[str, Any]:
+    """The macros of kernels/epilogue/epilogue.cuh."""
+    name = {None: "identity", "tanh": "hyperbolic_tangent"}.get(act, act)
+    return {"BIAS": int(bias), "ACT": name, "ACTIVE": int(act is not None)}
+
+
+def backward_kernel(op: Any, dy: Any, y: Any, act: str | None, bias: bool, channel: int) -> Any:
+    """(gradient before the activation, bias's gradient or None), in one pass over dy; `channel` is the axis that the bias runs along."""
+    if not bias and act is None:
+        return dy, None
+    K = dy.shape[channel]
+    db = op.device.empty((K,), dy.dtype)
+    g = op.device.empty(dy.shape, dy.dtype) if act else db  # db stands in for what this kernel does not touch
+    O, I = math.prod(dy.shape[:channel]), math.prod(dy.shape[channel + 1 :])
+    op.launch("epilogue.backward", defines(bias, act), dy=dy, y=y if act else dy, g=g, db=db, O=O, K=K, I=I)
+    return g if act else dy, db if bias else None

@@ -3,15 +3,61 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from gpudl import _dtypes
+from gpudl import _dtypes, kernels
+from gpudl._dtypes import FLOATS, INTEGERS
 from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
+from gpudl.kernels import Kernel, ceil_div, ladder
+from gpudl.ops import _epilogue
 from gpudl.ops._common import check_tensor
+
+BLOCK = 256
+TILE = 16  # rows and columns of a square tile, one thread an element
+BM, BN, BK, TM, TN = 64, 64, 16, 4, 4  # block tile, step along K, thread tile
+every = dict(dtypes=(*FLOATS, *INTEGERS), strided=("A", "B", "bias"))
+ladder(  # first to last: the order of the lesson
+    "matmul.forward",
+    Kernel(
+        "01_naive.cu",
+        grid=lambda M, N, batches: (ceil_div(M * N, BLOCK), 1, min(batches, 65535)),
+        block=BLOCK,
+        BLOCK=BLOCK,
+        traffic=lambda M, N, K, batches, itemsize: itemsize * M * N * (2 * K + 1) * batches,
+        **every,
+    ),
+    Kernel(
+        "02_coalesced.cu",
+        grid=lambda M, N, batches: (ceil_div(M * N, BLOCK), 1, min(batches, 65535)),
+        block=BLOCK,
+        BLOCK=BLOCK,
+        traffic=lambda M, N, K, batches, itemsize: itemsize * M * N * (2 * K + 1) * batches,
+        **every,
+    ),
+    Kernel(
+        "03_shared_tile.cu",
+        grid=lambda M, N, batches: (ceil_div(M, TILE) * ceil_div(N, TILE), 1, min(batches, 65535)),
+        block=(TILE, TILE),
+        TILE=TILE,
+        traffic=lambda M, N, K, batches, itemsize: itemsize * M * N * (2 * K / TILE + 1) * batches,
+        **every,
+    ),
+    Kernel(
+        "04_thread_tile.cu",
+        grid=lambda M, N, batches: (ceil_div(M, BM) * ceil_div(N, BN), 1, min(batches, 65535)),
+        block=BM * BN // (TM * TN),
+        BM=BM, BN=BN, BK=BK, TM=TM, TN=TN,
+        traffic=lambda M, N, K, batches, itemsize: itemsize * M * N * (K / BM + K / BN + 1) * batches,
+        **every,
+    ),
+    # a product of few large tiles would leave most multiprocessors idle: then the small ones
+    choose=lambda M, N, batches, sms: "04_thread_tile" if ceil_div(M, BM) * ceil_div(N, BN) * batches * 2 >= sms else "03_shared_tile",
+)  # fmt: skip
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
@@ -129,6 +175,30 @@ def fold(a: Any) -> Any:
     return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
 
 
+def launch(op: Op, a: Any, b: Any, bias: Any = None, act: str | None = None) -> Any:
+    """act(a @ b + bias) through the ladder: matrices in any strides, batches by their own, nothing copied."""
+    device = op.device
+    if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
+        return launch(op, fold(a), b, bias, act).reshape(*a.shape[:-1], b.shape[1])
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    (M, K), N = a.shape[-2:], b.shape[-1]
+    c = device.empty((*batch, M, N), a.dtype)
+    if c.size == 0:
+        return c
+    walks = []  # how each operand steps from matrix to matrix
+    for x in (a, b):
+        wide = device.xp.broadcast_to(x, (*batch, *x.shape[-2:]))
+        walks.append(SimpleNamespace(strides=wide.strides[:-2], itemsize=wide.itemsize))
+    a_m, a_k = (s // a.itemsize for s in a.strides[-2:])
+    b_k, b_n = (s // b.itemsize for s in b.strides[-2:])
+    op.launch(
+        "matmul.forward", _epilogue.defines(bias is not None, act),
+        A=a, B=b, bias=a if bias is None else bias, C=c, M=M, N=N, K=K, a_m=a_m, a_k=a_k, b_k=b_k, b_n=b_n,
+        bias_n=0 if bias is None else bias.strides[0] // bias.itemsize, batch=kernels.dims(batch, *walks), batches=math.prod(batch),
+    )  # fmt: skip
+    return c
+
+
 class Matmul(Op, name="matmul"):
     """C = op(A) @ op(B), op(X) = X.mT where ta (tb) says so: the gradients are products of this kind again, so nothing is ever copied."""
 
@@ -138,6 +208,13 @@ class Matmul(Op, name="matmul"):
 
     def backward_cpu(self, dy: Any, a: Any, b: Any, ta: bool, tb: bool) -> Any:
         return self._gradients(self._multiply_cpu, dy, a, b, ta, tb)
+
+    def forward_kernel(self, a: Any, b: Any, ta: bool, tb: bool) -> Any:
+        self._save(a, b)
+        return self._multiply_kernel(a, b, ta, tb)
+
+    def backward_kernel(self, dy: Any, a: Any, b: Any, ta: bool, tb: bool) -> Any:
+        return self._gradients(self._multiply_kernel, dy, a, b, ta, tb)
 
     def backward_graph(self, dy: Tensor, a: Tensor, b: Tensor, ta: bool, tb: bool) -> Any:
         return self._gradients(lambda x, y, tx, ty: Matmul.apply(x, y, ta=tx, tb=ty), dy, a, b, ta, tb)
@@ -149,6 +226,9 @@ class Matmul(Op, name="matmul"):
     def _multiply_cpu(a: Any, b: Any, ta: bool, tb: bool) -> Any:
         return product(a.swapaxes(-1, -2) if ta else a, b.swapaxes(-1, -2) if tb else b)
 
+    def _multiply_kernel(self, a: Any, b: Any, ta: bool, tb: bool) -> Any:
+        return launch(self, a.swapaxes(-1, -2) if ta else a, b.swapaxes(-1, -2) if tb else b)
+
     def _gradients(self, multiply: Any, dy: Any, a: Any, b: Any, ta: bool, tb: bool) -> Any:
         """One formula for arrays and Tensors."""
         da = db = None
@@ -156,6 +236,8 @@ class Matmul(Op, name="matmul"):
             da = multiply(b, dy, tb, True) if ta else multiply(dy, b, False, not tb)
         if self.needs[1]:
             if not isinstance(dy, Tensor) and not ta and a.ndim > 2 and len(self.meta[1][0]) == 2:  # type: ignore[attr-defined]
+                if self.device.kernels:
+                    a, dy = kernels.contiguous(self.device, a), kernels.contiguous(self.device, dy)
                 a, dy = fold(a), fold(dy)  # the sum over the batch becomes part of the sum over K
             db = multiply(dy, a, True, ta) if tb else multiply(a, dy, not ta, False)
         return da, db
