@@ -65,6 +65,18 @@ def flat_call(f, args, kwargs):
     return lambda *values: f(*[give(v, values) for v in a], **{n: give(v, values) for n, v in k.items()}), found
 
 
+def rounded(sample, kind):
+    """The sample with float64 values that dtype `kind` holds exactly (arrays whose memory layout matters stay as they are)."""
+
+    def change(a):
+        floating = isinstance(a, np.ndarray) and a.dtype.kind == "f" and a.flags.c_contiguous
+        return a.astype(kind).astype(np.float64) if floating else a
+
+    same = type(sample)(*map(change, sample.args), **{k: change(v) for k, v in sample.kwargs.items()})
+    same.options = sample.options
+    return same
+
+
 @pytest.mark.parametrize("name", OPS)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_halves_compute_in_float32_and_round_once(name: str, dtype: str) -> None:
@@ -72,12 +84,7 @@ def test_halves_compute_in_float32_and_round_once(name: str, dtype: str) -> None
     for sample in samples(op)[:4]:
         if not sample.options.get("halves", True):
             continue
-        rounded = [
-            a.astype(_dtypes.as_dtype(dtype)).astype(np.float64) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
-            for a in sample.args
-        ]
-        same = type(sample)(*rounded, **sample.kwargs)
-        same.options = sample.options
+        same = rounded(sample, _dtypes.as_dtype(dtype))
         want, _ = run(op, same, "cpu", "float32")
         got, _ = run(op, same, "cpu", dtype)
         for g, w in zip(got, want, strict=True):
@@ -142,14 +149,7 @@ def ladder_ops(ladder: str) -> list[type]:
 def agree(op: type, sample, dtype, device: str) -> None:
     """Kernel path in dtype against the CPU in float64, from inputs that dtype holds exactly."""
     kind = _dtypes.as_dtype(dtype)
-    exact = type(sample)(
-        *[
-            a.astype(kind).astype(np.float64) if isinstance(a, np.ndarray) and a.dtype.kind == "f" and a.flags.c_contiguous else a
-            for a in sample.args
-        ],
-        **sample.kwargs,
-    )
-    exact.options = sample.options
+    exact = rounded(sample, kind)
     want, want_grads = run(op, exact, "cpu", "float64")
     got, got_grads = run(op, exact, device, dtype)
     factor = sample.options.get("tolerance", 1)
