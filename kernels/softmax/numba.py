@@ -9,7 +9,7 @@ from numba import cuda
 def forward_naive(x: "const T*", y: "T*", M: "int64_t", N: "int64_t"):  # noqa: F722, F821
     """One thread a row, three passes over it; x and y are flat."""
     m = cuda.grid(1)
-    if m < M:
+    if m < M and N > 0:
         hi = x[m * N]
         for j in range(N):
             v = x[m * N + j]
@@ -26,7 +26,7 @@ def forward_naive(x: "const T*", y: "T*", M: "int64_t", N: "int64_t"):  # noqa: 
 def backward_naive(dy: "const T*", y: "const T*", dx: "T*", M: "int64_t", N: "int64_t"):  # noqa: F722, F821
     """One thread a row, two passes over it; all arrays are flat."""
     m = cuda.grid(1)
-    if m < M:
+    if m < M and N > 0:
         dot = dy[m * N] * y[m * N]
         for j in range(1, N):
             dot += dy[m * N + j] * y[m * N + j]
