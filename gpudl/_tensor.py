@@ -42,6 +42,41 @@ def wrap(array: Any, device: Device, storage: Storage | None = None) -> Tensor:
     return t
 
 
+def _method(name: str) -> Callable[..., Any]:
+    """A method that is the function of ops/ with this name."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return getattr(ops, name)(self, *args, **kwargs)
+
+    method.__name__, method.__doc__ = name, f"See `gpudl.{name}`."
+    return method
+
+
+def _inplace(name: str) -> Callable[..., Any]:
+    """The method that writes that function's result over the tensor."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self._become(getattr(ops, name)(self, *args, **kwargs), name + "_")
+
+    method.__name__, method.__doc__ = name + "_", f"`gpudl.{name}` in place."
+    return method
+
+
+def _both(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    return _method(name), _inplace(name)
+
+
+def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
+    """A Python operator; what is neither number nor data gets its own turn (`tensor == None` is False)."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        if not isinstance(other, (Tensor, int, float, np.generic, np.ndarray, list, tuple)):
+            return NotImplemented
+        return getattr(ops, name)(other, self) if reflected else getattr(ops, name)(self, other)
+
+    return method
+
+
 class Tensor:
     """An n-dimensional array that remembers how it was made, with PyTorch's names.
 
@@ -407,72 +442,107 @@ class Tensor:
     def softmax(self, dim: Any = None, dtype: Any = None) -> Tensor:
         return ops.softmax(self, dim, dtype=dtype)
 
-    # --- arithmetic
-    def add(self, other: Any, *, alpha: Any = 1) -> Tensor:
-        return ops.add(self, other, alpha=alpha)
+    # --- elementwise: each also in place, with an underscore
+    add, add_ = _both("add")
+    sub, sub_ = _both("sub")
+    mul, mul_ = _both("mul")
+    div, div_ = _both("div")
+    subtract, subtract_, multiply, multiply_ = sub, sub_, mul, mul_
+    divide, divide_, true_divide, true_divide_ = div, div_, div, div_
+    floor_divide, floor_divide_ = _both("floor_divide")
+    remainder, remainder_ = _both("remainder")
+    fmod, fmod_ = _both("fmod")
+    pow, pow_ = _both("pow")
+    atan2, atan2_ = _both("atan2")
+    maximum = _method("maximum")
+    minimum = _method("minimum")
+    eq, eq_ = _both("eq")
+    ne, ne_ = _both("ne")
+    lt, lt_ = _both("lt")
+    le, le_ = _both("le")
+    gt, gt_ = _both("gt")
+    ge, ge_ = _both("ge")
+    logical_and, logical_and_ = _both("logical_and")
+    logical_or, logical_or_ = _both("logical_or")
+    logical_xor, logical_xor_ = _both("logical_xor")
+    logical_not, logical_not_ = _both("logical_not")
+    bitwise_and, bitwise_and_ = _both("bitwise_and")
+    bitwise_or, bitwise_or_ = _both("bitwise_or")
+    bitwise_xor, bitwise_xor_ = _both("bitwise_xor")
+    bitwise_not, bitwise_not_ = _both("bitwise_not")
+    neg, neg_ = _both("neg")
+    abs, abs_ = _both("abs")
+    sign, sign_ = _both("sign")
+    square, square_ = _both("square")
+    reciprocal, reciprocal_ = _both("reciprocal")
+    exp, exp_ = _both("exp")
+    expm1, expm1_ = _both("expm1")
+    log, log_ = _both("log")
+    log1p, log1p_ = _both("log1p")
+    log2, log2_ = _both("log2")
+    log10, log10_ = _both("log10")
+    sqrt, sqrt_ = _both("sqrt")
+    rsqrt, rsqrt_ = _both("rsqrt")
+    sin, sin_ = _both("sin")
+    cos, cos_ = _both("cos")
+    tanh, tanh_ = _both("tanh")
+    sigmoid, sigmoid_ = _both("sigmoid")
+    erf, erf_ = _both("erf")
+    floor, floor_ = _both("floor")
+    ceil, ceil_ = _both("ceil")
+    round, round_ = _both("round")
+    trunc, trunc_ = _both("trunc")
+    clamp, clamp_ = _both("clamp")
+    clip, clip_ = clamp, clamp_
+    masked_fill, masked_fill_ = _both("masked_fill")
+    isnan = _method("isnan")
+    isinf = _method("isinf")
+    isfinite = _method("isfinite")
 
-    def sub(self, other: Any, *, alpha: Any = 1) -> Tensor:
-        return ops.sub(self, other, alpha=alpha)
+    def where(self, condition: Tensor, other: Any) -> Tensor:
+        return ops.where(condition, self, other)
 
-    def mul(self, other: Any) -> Tensor:
-        return ops.mul(self, other)
-
-    def div(self, other: Any, *, rounding_mode: Any = None) -> Tensor:
-        return ops.div(self, other, rounding_mode=rounding_mode)
-
-    def neg(self) -> Tensor:
-        return ops.neg(self)
-
-    def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return ops.sub(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return ops.sub(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return ops.mul(self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return ops.mul(other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return ops.div(self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.div(other, self)
-
-    def __neg__(self) -> Tensor:
-        return ops.neg(self)
-
-    def add_(self, other: Any, *, alpha: Any = 1) -> Tensor:
-        return self._become(ops.add(self, other, alpha=alpha), "add_")
-
-    def sub_(self, other: Any, *, alpha: Any = 1) -> Tensor:
-        return self._become(ops.sub(self, other, alpha=alpha), "sub_")
-
-    def mul_(self, other: Any) -> Tensor:
-        return self._become(ops.mul(self, other), "mul_")
-
-    def div_(self, other: Any, *, rounding_mode: Any = None) -> Tensor:
-        return self._become(ops.div(self, other, rounding_mode=rounding_mode), "div_")
-
-    def __iadd__(self, other: Any) -> Tensor:  # type: ignore[misc]
-        return self.add_(other)
-
-    def __isub__(self, other: Any) -> Tensor:  # type: ignore[misc]
-        return self.sub_(other)
-
-    def __imul__(self, other: Any) -> Tensor:  # type: ignore[misc]
-        return self.mul_(other)
-
-    def __itruediv__(self, other: Any) -> Tensor:  # type: ignore[misc]
-        return self.div_(other)
+    # --- operators
+    __add__ = _operator("add")
+    __radd__ = _operator("add", reflected=True)
+    __iadd__ = _inplace("add")
+    __sub__ = _operator("sub")
+    __rsub__ = _operator("sub", reflected=True)
+    __isub__ = _inplace("sub")
+    __mul__ = _operator("mul")
+    __rmul__ = _operator("mul", reflected=True)
+    __imul__ = _inplace("mul")
+    __truediv__ = _operator("div")
+    __rtruediv__ = _operator("div", reflected=True)
+    __itruediv__ = _inplace("div")
+    __floordiv__ = _operator("floor_divide")
+    __rfloordiv__ = _operator("floor_divide", reflected=True)
+    __ifloordiv__ = _inplace("floor_divide")
+    __mod__ = _operator("remainder")
+    __rmod__ = _operator("remainder", reflected=True)
+    __imod__ = _inplace("remainder")
+    __pow__ = _operator("pow")
+    __rpow__ = _operator("pow", reflected=True)
+    __ipow__ = _inplace("pow")
+    __and__ = _operator("bitwise_and")
+    __rand__ = _operator("bitwise_and", reflected=True)
+    __iand__ = _inplace("bitwise_and")
+    __or__ = _operator("bitwise_or")
+    __ror__ = _operator("bitwise_or", reflected=True)
+    __ior__ = _inplace("bitwise_or")
+    __xor__ = _operator("bitwise_xor")
+    __rxor__ = _operator("bitwise_xor", reflected=True)
+    __ixor__ = _inplace("bitwise_xor")
+    __eq__ = _operator("eq")
+    __ne__ = _operator("ne")
+    __lt__ = _operator("lt")
+    __le__ = _operator("le")
+    __gt__ = _operator("gt")
+    __ge__ = _operator("ge")
+    __neg__ = _method("neg")
+    __pos__ = _method("positive")
+    __abs__ = _method("abs")
+    __invert__ = _method("bitwise_not")
 
     # --- shapes
     def reshape(self, *shape: Any) -> Tensor:
