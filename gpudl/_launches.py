@@ -6,7 +6,6 @@ what `python -m gpudl resources` and the tests compile with NVRTC, for GPUs that
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import sys
 import warnings
@@ -52,10 +51,20 @@ class _Dry(device):
         return np.zeros(1, np.int32)
 
 
-@functools.cache
 def launches(arch: int = 90) -> dict[Kernel, list[Variant]]:
-    """The variants of each CUDA rung that a GPU of this compute capability (90 for sm_90) is asked for. Takes a few seconds."""
+    """The variants of each CUDA rung that a GPU of this compute capability (90 for sm_90) is asked for. Takes a few seconds, once."""
+    return _record(arch)[0]
+
+
+def failures(arch: int = 90) -> list[str]:
+    """The samples that could not run on a kernel device: what, and why."""
+    return _record(arch)[1]
+
+
+@functools.cache
+def _record(arch: int) -> tuple[dict[Kernel, list[Variant]], list[str]]:
     where = _Dry(arch)
+    failed: list[str] = []
     seen: dict[Kernel, dict[Variant, None]] = {}
 
     def prepare(self: Kernel, _device: Any, _entry: str, types: Mapping[str, Any], defines: Mapping[str, Any], *_: Any) -> Callable[..., None]:
@@ -80,11 +89,15 @@ def launches(arch: int = 90) -> dict[Kernel, list[Variant]]:
         warnings.simplefilter("ignore")
         with np.errstate(all="ignore"):
             for work in _work(where):
-                with contextlib.suppress(NotImplementedError, KernelError):  # an op, or a dtype, that the CPU alone computes
+                try:
                     work()
+                except (NotImplementedError, KernelError):
+                    pass  # an op, or a dtype, that the CPU alone computes
+                except Exception as e:
+                    failed.append(f"{work}: {type(e).__name__}: {e}")
     for rung in seen:
         rung._plans = {key: plan for key, plan in rung._plans.items() if key[0] is not where}
-    return {rung: list(variants) for rung, variants in seen.items()}
+    return {rung: list(variants) for rung, variants in seen.items()}, failed
 
 
 def covering(variants: list[Variant], part: int = 0, parts: int = 1) -> list[Variant]:
@@ -125,7 +138,8 @@ def _run(function: Callable[..., Any], sample: Any, where: device, dtype: Any) -
     """Forward, and backward from ones."""
     grad = sample.options.get("grad", True)
     args = [_tensor(a, where, dtype, grad) for a in sample.args]
-    kwargs = {k: _tensor(v, where, dtype, grad) for k, v in sample.kwargs.items()}
+    constant = sample.options.get("constant", ())
+    kwargs = {k: _tensor(v, where, dtype, grad and k not in constant) for k, v in sample.kwargs.items()}
     out = function(*args, **kwargs)
     for o in out if isinstance(out, (list, tuple)) else (out,):
         if isinstance(o, Tensor) and o.requires_grad:
