@@ -154,6 +154,8 @@ class Function:
         mine = {self.name.split("::")[-1].split("<")[0], *([""] if len(module.kernels) > 1 else module._owners)}
         self._static_shared = sum(s[2] for s, owner in zip(module.shared, module._owners, strict=True) if owner in mine)
         self.profile: Any = None
+        self.strict_scalars = False  # as CuPy, which passes a Python float as 8 bytes whatever the kernel takes
+        self.cooperative = False
         self.max_dynamic_shared_size_bytes = 0  # CuPy's attribute; here the limit is the architecture's
         count = len(self.parameters)
         self._slots = (ctypes.c_uint64 * max(count, 1))()
@@ -185,11 +187,12 @@ class Function:
         """Static shared memory of the kernel, bytes; arrays of the functions that it calls count where the file has no other kernel."""
         return self._static_shared
 
-    def __call__(self, grid: Any, block: Any, args: Sequence[Any], shared_mem: int = 0, *, cooperative: bool = False, stream: Any = None) -> None:
+    def __call__(self, grid: Any, block: Any, args: Sequence[Any], shared_mem: int = 0, *, cooperative: bool | None = None, stream: Any = None) -> None:
         """Launch. TypeError for arguments that do not fit the parameters, LaunchError for sizes over the architecture's limits,
         SanitizerError for faults found while running."""
         del stream  # launches run when they are called
         launch = self._launch
+        cooperative = self.cooperative if cooperative is None else cooperative
         with self._lock:
             limits = (grid, block, shared_mem, cooperative)
             if limits != self._limits_seen:
@@ -260,6 +263,9 @@ class Function:
         elif isinstance(value, (bool, int, float)):
             if isinstance(value, float) and p.kind != "float":
                 raise TypeError(f"{self.name}: {p.name} is a float ({value}), the kernel takes {p.type or p.kind}")
+            if self.strict_scalars and p.kind == "float" and (p.size != 8 or not isinstance(value, float)):
+                raise TypeError(f"{self.name}: {p.name} is a Python {type(value).__name__} (CuPy passes its 8 bytes as they are), the kernel takes {p.type}: "
+                                f"write numpy.float{8 * p.size}({value})")  # fmt: skip
             plain = float(value) if p.kind == "float" else int(value)
         else:
             raise TypeError(f"{self.name}: {p.name} is {_what(value)}, the kernel takes {p.type or p.kind}")

@@ -129,6 +129,7 @@ struct Worker {
     u64 shared_size = 0;
     Sanitizer* sanitizer = nullptr;     // set while a sanitized module runs
     Profile* profile = nullptr;
+    u64 last_pc = 0;                    // of the last access that the sanitizer saw
     bool stop = false, in_kernel = false;
     u32 number = 0;
 };

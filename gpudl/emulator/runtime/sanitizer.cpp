@@ -269,6 +269,7 @@ template <int SIZE> static HOT void check(address_t address, int access, u64 pc,
     else if (address - stacks_begin() < stacks_end() - stacks_begin()) return;
     else if (in_arena(address)) region = &global;
     else if (!(region = other_region(w, address, SIZE, access, pc))) return;
+    w->last_pc = pc;
     u64 offset = address - region->base;
     if (UNLIKELY(is_volatile && region->space != 2)) access = ACCESS_ATOMIC;
     bool fine;

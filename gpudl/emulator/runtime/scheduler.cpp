@@ -660,6 +660,8 @@ static void on_signal(int number, siginfo_t* info, void* state) {
     auto& registers = ((ucontext_t*)state)->uc_mcontext.gregs;
     pc = (u64)registers[REG_RIP];
 #endif
+    const Module* module = w->launch->module;
+    if (pc < module->text_begin || pc >= module->text_end) pc = w->sanitizer ? w->last_pc : w->current && w->current->pc ? w->current->pc : pc;
     address_t address = (address_t)info->si_addr;
     int kind = number == SIGFPE ? FAULT_DIVISION : number == SIGURG ? FAULT_TIMEOUT : FAULT_SIGNAL;
     char text[200];

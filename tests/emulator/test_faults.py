@@ -1,0 +1,207 @@
+"""Seeded faults: each kernel below breaks one rule, and the report must name the fault and the marked line."""
+
+import re
+
+import numpy as np
+import pytest
+
+from gpudl import emulator
+
+x = np.arange(4096, dtype=np.float32)
+y = np.zeros(4096, np.float32)
+ints = np.zeros(64, np.int32)
+
+
+class Seed:
+    """source: the kernel's body, in which /*!*/ marks the line of the report. The rest describes the launch and the report."""
+
+    def __init__(self, kind, signature, body, args, grid=1, block=128, smem=0, array=None, other=False, text="", outside=""):
+        self.kind, self.args, self.grid, self.block, self.smem, self.array, self.text = kind, args, grid, block, smem, array, text
+        self.source = f'{outside}\nextern "C" __global__ void kernel({signature}) {{\n{body}\n}}\n'
+        lines = self.source.splitlines()
+        self.lines = [i + 1 for i, line in enumerate(lines) if "/*!*/" in line]
+        self.others = [i + 1 for i, line in enumerate(lines) if "/*?*/" in line] if other else []
+
+
+PTX = '#include "ptx.cuh"'
+XY = "const float* x, float* y"
+SEEDS = {
+    "missing __syncthreads": Seed(
+        "race", XY, """__shared__ float s[128]; int t = threadIdx.x; s[t] = 0; __syncthreads();
+        s[t] = x[t]; /*!*/
+        y[t] = s[127 - t]; /*!*/""", (x, y), array="s", other=True),
+    "missing second __syncthreads": Seed(
+        "race", XY, """__shared__ float s[128]; int t = threadIdx.x;
+        for (int k = 0; k < 2; k++) {
+          s[t] = x[t + k]; /*!*/
+          __syncthreads();
+          y[t] += s[127 - t]; /*!*/
+        }""", (x, y), array="s"),
+    "off-by-one read": Seed(
+        "out_of_bounds", XY + ", int n", """int i = threadIdx.x; if (i <= n)
+        y[i] = x[i]; /*!*/""", (x[:100], y, 100), array="x", text="x has 100 elements"),
+    "off-by-one write": Seed(
+        "out_of_bounds", XY + ", int n", """int i = threadIdx.x;
+        if (i <= n) y[i] = x[i]; /*!*/""", (x, y[:100], 100), array="y"),
+    "read before the start": Seed(
+        "out_of_bounds", XY, """int i = threadIdx.x;
+        y[i] = x[i - 1]; /*!*/""", (x, y), array="x"),
+    "early return before a barrier": Seed(
+        "barrier", XY + ", int n", """int i = threadIdx.x; if (i >= n) return;
+        __syncthreads(); /*!*/
+        y[i] = x[i];""", (x, y, 100)),
+    "divergent barrier": Seed(
+        "barrier", XY, """if (threadIdx.x & 1) { y[threadIdx.x] = 1;
+          __syncthreads(); /*!*/
+        } else {
+          __syncthreads(); /*!*/
+        }""", (x, y)),
+    "__syncwarp against __syncthreads": Seed(
+        "deadlock", XY, """if (threadIdx.x < 3)
+          __syncthreads(); /*!*/
+        else
+          __syncwarp(); /*!*/
+        __syncthreads();""", (x, y)),
+    "uninitialised shared": Seed(
+        "uninitialised", XY, """__shared__ float s[128]; int t = threadIdx.x; if (t < 64) s[t] = x[t]; __syncthreads();
+        y[t] = s[t]; /*!*/""", (x, y), array="s"),
+    "static index past a shared array": Seed(
+        "out_of_bounds", XY + ", int n", """__shared__ float s[32]; s[threadIdx.x & 31] = 0; __syncthreads(); if (threadIdx.x == 0)
+        s[n] = 1; /*!*/""", (x, y, 32)),
+    "warp-synchronous reduction": Seed(
+        "race", XY, """__shared__ float s[128]; int t = threadIdx.x; s[t] = x[t]; __syncthreads();
+        if (t < 32) { volatile float* v = s;
+          v[t] += v[t + 32];  /*!*/
+          v[t] += v[t + 16];  /*!*/
+        }""", (x, y), array="s"),
+    "+= from several blocks": Seed(
+        "race", XY, """if (threadIdx.x == 0)
+        y[0] += x[0]; /*!*/""", (x, y), grid=3, array="y", other=True, text="block"),
+    "dynamic shared memory too small": Seed(
+        "out_of_bounds", XY, """extern __shared__ float s[];
+        s[threadIdx.x] = x[threadIdx.x]; /*!*/
+        y[threadIdx.x] = s[threadIdx.x];""", (x, y), smem=256, array="s"),
+    "reading past a dynamic shared array": Seed(
+        "out_of_bounds", XY, """extern __shared__ float s[]; int t = threadIdx.x; s[t] = x[t]; __syncthreads();
+        y[t] = s[t + 1]; /*!*/""", (x, y), smem=512, array="s", text="s has 128 elements"),
+    "misaligned float4": Seed(
+        "misaligned", XY, """
+        float4 v = *(const float4*)(x + 1 + 4 * threadIdx.x); /*!*/
+        y[threadIdx.x] = v.x + v.w;""", (x, y), array="x"),
+    "shuffle with exited lanes": Seed(
+        "invalid_shuffle", XY, """if (threadIdx.x >= 100) return;
+        y[threadIdx.x] = __shfl_down_sync(0xffffffff, x[threadIdx.x], 1); /*!*/""", (x, y)),
+    "shuffle from a lane outside the mask": Seed(
+        "invalid_shuffle", XY, """if (threadIdx.x < 16)
+        y[threadIdx.x] = __shfl_sync(0xffff, x[threadIdx.x], 20); /*!*/""", (x, y), block=32),
+    "shuffle as a fence": Seed(
+        "race", XY, """__shared__ float s[128]; int t = threadIdx.x; s[t] = 0; __syncthreads();
+        s[t] = x[t]; /*!*/
+        __shfl_sync(0xffffffff, 1, 0);
+        y[t] = s[t ^ 1]; /*!*/""", (x, y), array="s"),
+    "cp.async without a wait": Seed(
+        "uninitialised", XY, """__shared__ float s[128]; gpudl_emu_copy_async(&s[threadIdx.x * 4], x + threadIdx.x * 4, 16, 16);
+        y[threadIdx.x] = s[threadIdx.x * 4]; /*!*/""", (x, y), block=32, array="s", text="cp.async"),
+    "+= on an empty array": Seed(
+        "uninitialised", XY, """
+        y[threadIdx.x] += x[threadIdx.x]; /*!*/""", (x, "empty"), array="y"),
+    "spin lock": Seed(
+        "timeout", "int* lock", """
+        while (atomicCAS(lock, 1, 2) != 1); /*!*/""", (ints,)),
+    "int64 for int": Seed("TypeError", "int* p, int n", "p[0] = n;", (ints, np.int64(3)), text="n is int64"),
+    "shift by 32": Seed(
+        "shift", "int* p, int n", """if (threadIdx.x == 0)
+        p[0] = 1 << n; /*!*/""", (ints, 32)),
+    "float to int out of range": Seed(
+        "conversion", "const float* x, int* p, float s", """if (threadIdx.x == 0)
+        p[0] = (int)(x[1] * s); /*!*/""", (x, ints, 1e10)),
+    "NaN to int": Seed(
+        "conversion", "const float* x, int* p, float s", """if (threadIdx.x == 0)
+        p[0] = (int)(x[1] * s); /*!*/""", (x, ints, float("nan"))),
+    "division by zero": Seed(
+        "division", "int* p, int n", """if (threadIdx.x == 0)
+        p[0] = 7 / n; /*!*/""", (ints, 0)),
+    "remainder by zero": Seed(
+        "division", "int* p, long long n", """if (threadIdx.x == 0)
+        p[0] = (int)(7 % n); /*!*/""", (ints, 0)),
+    "never ends": Seed(
+        "timeout", "int* p", """if (threadIdx.x == 0)
+        while (p[0] == 0) p[1] ^= 1; /*!*/""", (ints,)),
+    "write to a constant": Seed(
+        "constant_write", XY, """if (threadIdx.x == 0)
+        table[1] = 2; /*!*/
+        y[0] = table[0];""", (x, y), array="table", outside="__constant__ float table[4];"),
+    "missing __threadfence": Seed(
+        "race", XY + ", unsigned* c", """__shared__ bool last; int t = threadIdx.x;
+        y[blockIdx.x * 128 + t] = x[t]; /*!*/
+        __syncthreads(); if (t == 0) last = atomicAdd(c, 1u) == gridDim.x - 1; __syncthreads();
+        if (last) { float s = 0; for (int b = 0; b < gridDim.x; b++)
+          s += y[b * 128 + t]; /*!*/
+          if (t == 0) y[4000] = s; }""", (x, y, np.zeros(1, np.uint32)), grid=4, array="y"),
+    "plain read beside atomics": Seed(
+        "race", "int* p, int* q", """
+        atomicAdd(p, 1); /*!*/
+        q[threadIdx.x] = p[0]; /*!*/""", (ints, np.zeros(128, np.int32)), array="p"),
+    "wild address": Seed(
+        "out_of_bounds", XY + ", long long k", """
+        y[threadIdx.x * k] = 1; /*!*/""", (x, y, 10**11)),
+    "too much local memory": Seed(
+        "stack_overflow", "int* p, int n", """volatile char big[400000];
+        for (int i = 0; i < n; i++) big[i] = 1;
+        p[0] = big[n / 2];""", (ints, 300000)),
+    "assert": Seed("assertion", "int* p, int n", """if (threadIdx.x == 5)
+        assert(n == 3); /*!*/""", (ints, 4), text="n == 3"),
+    "too many threads": Seed("limit", "int* p", "p[0] = 1;", (ints,), block=(32, 64), text="2048 threads"),
+    "too much shared memory": Seed("limit", "int* p", "extern __shared__ int s[]; s[0] = 1; p[0] = s[0];", (ints,), smem=228 * 1024, text="232448"),
+    "empty grid": Seed("limit", "int* p", "p[0] = 1;", (ints,), grid=0, text="grid.x = 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_seeded_fault(name):
+    seed = SEEDS[name]
+    module = emulator.compile(seed.source, timeout=2.0)
+    function = module.get_function("kernel")
+    args = [emulator.empty(4096) if isinstance(a, str) else a.copy() if isinstance(a, np.ndarray) else a for a in seed.args]
+    if seed.kind == "TypeError":
+        with pytest.raises(TypeError, match=seed.text):
+            function(seed.grid, seed.block, args)
+        return
+    with pytest.raises(emulator.SanitizerError) as caught:
+        function(seed.grid, seed.block, args, shared_mem=seed.smem)
+    reports = caught.value.reports
+    kinds = [r.kind for r in reports]
+    assert seed.kind in kinds, str(caught.value)
+    report = reports[kinds.index(seed.kind)]
+    assert report.kernel == "kernel"
+    assert report.message and report.cause
+    if seed.lines:
+        assert report.line in seed.lines, str(report)
+        assert report.file == module.sources[0]
+        assert report.block is not None and report.threads
+    if seed.array:
+        assert report.array == seed.array, str(report)
+    if seed.kind == "race":
+        assert report.other_line in seed.lines, str(report)
+        assert report.block is not None and len(report.threads) == 2
+    assert seed.text in str(report)
+    assert re.search(re.escape(report.kind), str(caught.value))
+
+
+def test_a_fault_leaves_the_process_and_the_module_usable():
+    module = emulator.compile('extern "C" __global__ void k(float* y, long long i) { y[threadIdx.x + i] = 1; }\n', sanitize=False)
+    k, out = module.get_function("k"), np.zeros(32, np.float32)
+    for _ in range(3):
+        with pytest.raises(emulator.SanitizerError) as caught:
+            k(1, 32, (out, 10**13))
+        assert caught.value.reports[0].kind == "crash"
+        assert caught.value.reports[0].line == 1
+        k(1, 32, (out, 0))
+        assert (out == 1).all()
+        out[:] = 0
+
+
+def test_endless_loop_in_fast_mode_is_stopped():
+    module = emulator.compile('extern "C" __global__ void k(volatile int* p) { while (p[0] == 0); }\n', sanitize=False, timeout=0.3)
+    with pytest.raises(emulator.SanitizerError, match="timeout"):
+        module.get_function("k")(1, 32, (np.zeros(4, np.int32),))
