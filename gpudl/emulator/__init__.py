@@ -2,10 +2,10 @@
 
 from gpudl.emulator._errors import CompileError, CompilerMissingError, LaunchError, Report, SanitizerError
 from gpudl.emulator._launch import Function, Module, Parameter, compile
-from gpudl.emulator._memory import array, empty, mark_initialised, memory_in_use
+from gpudl.emulator._memory import array, empty, mark_initialised, memory_in_use, owns
 from gpudl.emulator._raw import RawKernel, RawModule
 
 __all__ = [
     "CompileError", "CompilerMissingError", "Function", "LaunchError", "Module", "Parameter", "RawKernel", "RawModule", "Report", "SanitizerError", "array", "compile", "empty",
-    "mark_initialised", "memory_in_use",
+    "mark_initialised", "memory_in_use", "owns",
 ]  # fmt: skip

@@ -94,3 +94,9 @@ def find(address: int) -> tuple[int, int] | None:
 def memory_in_use() -> int:
     """Bytes held by live arrays in emulator memory."""
     return int(runtime().gpudl_emu_in_use())
+
+
+def owns(array: np.ndarray) -> bool:
+    """Whether the array lies in emulator memory, so that a launch uses it in place."""
+    low, high = arena()
+    return low <= array.__array_interface__["data"][0] < high
