@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import gpudl
+import gpudl.optim
 from gpudl import _nvrtc
 from gpudl._launches import covering, failures, launches
 from gpudl.kernels import FOLDER, ladders
@@ -87,6 +88,7 @@ def test_with_every_cuda_path_unset(tmp_path):
     }
     code = """
 import gpudl
+import gpudl.optim
 from gpudl import _nvrtc
 from gpudl._launches import launches
 from gpudl.kernels import ladder
