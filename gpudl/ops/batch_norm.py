@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpudl import _dtypes, kernels
-from gpudl._dtypes import FLOATS, HALVES
+from gpudl._dtypes import HALVES
 from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
@@ -80,11 +80,15 @@ def _apply(
     if x.ndim < 2:
         raise ShapeError(f"{name}: input is {tuple(x.shape)}; (N, C) or (N, C, ...) is needed. Did you mean input.unsqueeze(0)?")
     C = x.shape[1]
-    given = {k: t for k, t in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)) if t is not None}
+    given = {
+        k: t for k, t in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)) if t is not None
+    }
     check_tensor(name, **given)
     for what, t in given.items():
         if t.shape != (C,):
-            raise ShapeError(f"{name}: {what} is {tuple(t.shape)} and input is {tuple(x.shape)}; {what} must be ({C},), one value a channel")
+            raise ShapeError(
+                f"{name}: {what} is {tuple(t.shape)} and input is {tuple(x.shape)}; {what} must be ({C},), one value a channel"
+            )
         if t.dtype != x.dtype and not (x.dtype in HALVES and t.dtype == _dtypes.float32):
             raise TypeError(f"{name}: {what} is {t.dtype} and input is {x.dtype}; they must be equal. Convert with .to({what}.dtype)")
     for a, b in (("weight", "bias"), ("running_mean", "running_var")):
@@ -120,11 +124,17 @@ def _apply(
 
 def channel_sum(a: np.ndarray) -> np.ndarray:
     """Sums over all axes but the second, one axis after the other: short sums of sums lose less than one long sum in float32."""
-    if a.ndim > 2 and a.flags.c_contiguous:
+    if a.ndim > 2 and a.size and a.flags.c_contiguous:
         return a.reshape(a.shape[0], a.shape[1], -1).sum(2).sum(0)
     for axis in range(a.ndim - 1, 1, -1):
         a = a.sum(axis)
     return a.sum(0)
+
+
+def _present(weight: Any, bias: Any, other: Any) -> tuple[Any, Any]:
+    """Arrays of one dtype for both parameters; what stands for an absent one is not read (macros WEIGHT and BIAS)."""
+    stand_in = next((a for a in (weight, bias) if a is not None), other)
+    return (stand_in if weight is None else weight), (stand_in if bias is None else bias)
 
 
 class BatchNorm(Op, name="batch_norm"):
@@ -189,19 +199,19 @@ class BatchNorm(Op, name="batch_norm"):
         acc = _dtypes.float64 if x.dtype == _dtypes.float64 else _dtypes.float32
         defines = {"WEIGHT": int(weight is not None), "BIAS": int(bias is not None), "RELU": int(self.relu)}
         if not training:
-            absent = running_mean  # stands for an array that the kernel does not read
+            w, b = _present(weight, bias, running_mean)
             self.launch(
-                "batch_norm.eval", defines, x=x, weight=absent if weight is None else weight, bias=absent if bias is None else bias,
-                mean=running_mean, var=running_var, y=y, **self._view(x), eps=eps,
+                "batch_norm.eval", defines, x=x, weight=w, bias=b, mean=running_mean, var=running_var, y=y, **self._view(x), eps=eps,
             )  # fmt: skip
             self.save(x=x, weight=weight, bias=bias, mean=running_mean, var=running_var)
             return y
         mean, rstd = (self.device.empty((x.shape[1],), acc) for _ in range(2))
         if x.size:
+            w, b = _present(weight, bias, mean)
             old_mean, old_var = (mean, rstd) if running is None else [t._array for t in running]
             self.launch(
                 "batch_norm.forward", {**defines, "RUNNING": int(running is not None)}, x=x,
-                weight=mean if weight is None else weight, bias=mean if bias is None else bias, running_mean=old_mean, running_var=old_var,
+                weight=w, bias=b, running_mean=old_mean, running_var=old_var,
                 y=y, mean=mean, rstd=rstd, **self._view(x), momentum=momentum, eps=eps,
             )  # fmt: skip
         self.save(x=x, weight=weight, bias=bias, mean=mean, rstd=rstd)
@@ -215,9 +225,9 @@ class BatchNorm(Op, name="batch_norm"):
             kernels.fill(self.device, db, 0.0)
         else:
             defines = {"WEIGHT": int(weight is not None), "BIAS": int(bias is not None), "RELU": int(self.relu), "TRAIN": int(training)}
+            w, b = _present(weight, bias, mean)
             self.launch(
-                "batch_norm.backward", defines, dy=dy, x=x, weight=dw if weight is None else weight, bias=dw if bias is None else bias,
-                mean=mean, spread=rstd if training else var, dx=dx, dw=dw, db=db, **self._view(x), eps=eps,
+                "batch_norm.backward", defines, dy=dy, x=x, weight=w, bias=b, mean=mean, spread=rstd if training else var, dx=dx, dw=dw, db=db, **self._view(x), eps=eps,
             )  # fmt: skip
         return dx, dw, db
 
@@ -243,7 +253,11 @@ class BatchNorm(Op, name="batch_norm"):
     def literals() -> Any:
         x = np.array([[1.0, 5.0], [3.0, 5.0]])
         yield [x, None, None], [[-1.0, 0.0], [1.0, 0.0]], dict(training=True, eps=1e-300)
-        yield [x, np.array([1.0, 1.0]), np.array([4.0, 16.0]), np.array([2.0, 1.0]), np.array([0.0, 3.0])], [[0.0, 4.0], [2.0, 4.0]], dict(eps=0.0)
+        yield (
+            [x, np.array([1.0, 1.0]), np.array([4.0, 16.0]), np.array([2.0, 1.0]), np.array([0.0, 3.0])],
+            [[0.0, 4.0], [2.0, 4.0]],
+            dict(eps=0.0),
+        )
 
     def samples(rng: Any) -> Any:
         yield from _samples(rng)
@@ -251,7 +265,11 @@ class BatchNorm(Op, name="batch_norm"):
     def errors() -> Any:
         x, c = np.zeros((2, 3, 4)), np.zeros(3)
         yield Sample(np.zeros(3), None, None, training=True), ValueError, r"batch_norm: input is \(3,\)"
-        yield Sample(np.zeros((1, 3)), None, None, training=True), ValueError, r"more than 1 value per channel when training, got input size \(1, 3\)"
+        yield (
+            Sample(np.zeros((1, 3)), None, None, training=True),
+            ValueError,
+            r"more than 1 value per channel when training, got input size \(1, 3\)",
+        )
         yield Sample(x, None, None), RuntimeError, r"expected running_mean and running_var to be defined when training=False"
         yield Sample(x, c, c, np.zeros(4)), RuntimeError, r"weight is \(4,\) and input is \(2, 3, 4\); weight must be \(3,\)"
         yield Sample(x, c, c, c.astype(np.float32)), TypeError, r"weight is float32 and input is float64"

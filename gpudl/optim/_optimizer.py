@@ -80,7 +80,9 @@ class Optimizer:
         seen: set[int] = set()
         for i, p in enumerate(entries):
             if id(p) in seen:
-                raise ValueError(f"{name}: parameter {i} {tuple(p.shape)} is a duplicate, it comes twice in its group; it would be updated twice")
+                raise ValueError(
+                    f"{name}: parameter {i} {tuple(p.shape)} is a duplicate, it comes twice in its group; it would be updated twice"
+                )
             if id(p) in known:
                 raise ValueError(f"{name}: parameter {i} {tuple(p.shape)} appears in more than one parameter group, in {known[id(p)]} too")
             seen.add(id(p))
@@ -159,7 +161,9 @@ class Optimizer:
 
     counted: ClassVar[bool] = False  # state["step"] counts the updates
 
-    def _update(self, group: Mapping[str, Any], p: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray], step: float, first: bool) -> None:
+    def _update(
+        self, group: Mapping[str, Any], p: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray], step: float, first: bool
+    ) -> None:
         """Update p and its state in place (float32 or float64); g must stay as it is. `self._scratch(p, k)` is memory to work in."""
         raise NotImplementedError(f"{type(self).__name__}: neither step nor _update is defined")
 
@@ -242,7 +246,9 @@ class Optimizer:
             rows.append((kernels.pointer(array), kernels.pointer(g), *pointers, counts, p.numel(), int(first)))
         table, chunks = self._table(group, device, params[0].dtype, tuple(rows))
         hyper = self._hyper_array(group, device)
-        kernels.launch(device, self.ladder, {"like": params[0]._array, "table": table, "hyper": hyper, "chunks": chunks}, defines=self._defines(group))
+        kernels.launch(
+            device, self.ladder, {"like": params[0]._array, "table": table, "hyper": hyper, "chunks": chunks}, defines=self._defines(group)
+        )
         for p, array in back:
             kernels.copy_into(device, p._array, array)
         for p in params:
@@ -341,7 +347,11 @@ class Optimizer:
                     f"{name}.load_state_dict: the loaded state dict contains a parameter group that doesn't match the size of the optimiser's: "
                     f"group {i} has {len(theirs['params'])} parameters there and {len(mine['params'])} here"
                 )
-        params = {number: p for mine, theirs in zip(self.param_groups, groups, strict=True) for number, p in zip(theirs["params"], mine["params"], strict=True)}
+        params = {
+            number: p
+            for mine, theirs in zip(self.param_groups, groups, strict=True)
+            for number, p in zip(theirs["params"], mine["params"], strict=True)
+        }
         state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         for number, values in state_dict["state"].items():
             p = params.get(number)

@@ -45,7 +45,9 @@ class Adagrad(Optimizer):
     def _start(self, group: Mapping[str, Any], slot: str) -> float:
         return group["initial_accumulator_value"]
 
-    def _update(self, group: Mapping[str, Any], p: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray], step: float, first: bool) -> None:
+    def _update(
+        self, group: Mapping[str, Any], p: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray], step: float, first: bool
+    ) -> None:
         total = state["sum"]
         a, b = self._scratch(p), self._scratch(p, 1)
         if group["maximize"]:

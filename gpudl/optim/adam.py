@@ -50,7 +50,9 @@ class Adam(Optimizer):
     def _slots(self, group: Mapping[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if group["amsgrad"] else ()))
 
-    def _update(self, group: Mapping[str, Any], p: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray], step: float, first: bool) -> None:
+    def _update(
+        self, group: Mapping[str, Any], p: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray], step: float, first: bool
+    ) -> None:
         m, v = state["exp_avg"], state["exp_avg_sq"]
         lr, (b1, b2), decay = group["lr"], group["betas"], group["weight_decay"]
         a, b = self._scratch(p), self._scratch(p, 1)
@@ -77,7 +79,13 @@ class Adam(Optimizer):
         p -= a
 
     def _hyper(self, group: Mapping[str, Any]) -> dict[str, float]:
-        return {"lr": group["lr"], "beta1": group["betas"][0], "beta2": group["betas"][1], "eps": group["eps"], "weight_decay": group["weight_decay"]}
+        return {
+            "lr": group["lr"],
+            "beta1": group["betas"][0],
+            "beta2": group["betas"][1],
+            "eps": group["eps"],
+            "weight_decay": group["weight_decay"],
+        }
 
     def _defines(self, group: Mapping[str, Any]) -> dict[str, int]:
         return {

@@ -36,7 +36,9 @@ class LRScheduler:
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
-                raise KeyError(f"{name}: last_epoch={last_epoch} resumes, but group {i} has no 'initial_lr'; load the optimiser's state_dict first")
+                raise KeyError(
+                    f"{name}: last_epoch={last_epoch} resumes, but group {i} has no 'initial_lr'; load the optimiser's state_dict first"
+                )
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._step_count = 0
@@ -57,7 +59,8 @@ class LRScheduler:
             raise NotImplementedError(f"{type(self).__name__}.step: an explicit epoch is not supported; call step() once an epoch")
         if self._step_count == 1 and not self.optimizer._stepped and type(self.optimizer).step is Optimizer.step:
             warnings.warn(
-                f"{type(self).__name__}.step() came before the first optimizer.step(): the first learning rate is skipped; swap the two calls", stacklevel=2
+                f"{type(self).__name__}.step() came before the first optimizer.step(): the first learning rate is skipped; swap the two calls",
+                stacklevel=2,
             )
         self._step_count += 1
         self.last_epoch += 1
@@ -351,7 +354,9 @@ class SequentialLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1):
         if len(schedulers) < 1 or len(milestones) != len(schedulers) - 1:
-            raise ValueError(f"SequentialLR: {len(schedulers)} schedulers need {max(len(schedulers) - 1, 0)} milestones, {len(milestones)} were given")
+            raise ValueError(
+                f"SequentialLR: {len(schedulers)} schedulers need {max(len(schedulers) - 1, 0)} milestones, {len(milestones)} were given"
+            )
         for i, s in enumerate(schedulers):
             if getattr(s, "optimizer", None) is not optimizer:
                 raise ValueError(f"SequentialLR: scheduler {i} ({type(s).__name__}) belongs to another optimiser")

@@ -44,7 +44,9 @@ class RMSprop(Optimizer):
     def _slots(self, group: Mapping[str, Any]) -> tuple[str, ...]:
         return ("square_avg", *(("momentum_buffer",) if group["momentum"] > 0 else ()), *(("grad_avg",) if group["centered"] else ()))
 
-    def _update(self, group: Mapping[str, Any], p: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray], step: float, first: bool) -> None:
+    def _update(
+        self, group: Mapping[str, Any], p: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray], step: float, first: bool
+    ) -> None:
         v, alpha = state["square_avg"], group["alpha"]
         a, b = self._scratch(p), self._scratch(p, 1)
         if group["maximize"]:

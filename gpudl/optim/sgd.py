@@ -48,7 +48,9 @@ class SGD(Optimizer):
     def _slots(self, group: Mapping[str, Any]) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] != 0 else ()
 
-    def _update(self, group: Mapping[str, Any], p: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray], step: float, first: bool) -> None:
+    def _update(
+        self, group: Mapping[str, Any], p: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray], step: float, first: bool
+    ) -> None:
         momentum, work = group["momentum"], self._scratch(p)
         if group["maximize"]:
             g = np.negative(g, out=work)
