@@ -50,6 +50,7 @@ from gpudl._tensor import Size, Tensor
 from gpudl._version import __version__
 from gpudl.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from gpudl.ops.conv2d import conv2d, conv_transpose2d
+from gpudl.ops.activation import celu, prelu, relu, selu
 from gpudl.ops.copy import clone
 from gpudl.ops.elementwise import (
     abs,

@@ -1,5 +1,24 @@
 """Every operation: one file each, named here once."""
 
+from gpudl.ops.activation import (
+    celu,
+    elu,
+    gelu,
+    gelu_tanh,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    logsigmoid,
+    mish,
+    prelu,
+    relu,
+    relu6,
+    selu,
+    silu,
+    softplus,
+    softsign,
+)
 from gpudl.ops.batch_norm import batch_norm, batch_norm_relu
 from gpudl.ops.conv2d import conv2d, conv2d_relu, conv2d_relu_max_pool2d, conv_transpose2d
 from gpudl.ops.copy import clone, copy_, fill_, to
@@ -63,6 +82,7 @@ from gpudl.ops.elementwise import (
 )
 from gpudl.ops.index import getitem
 from gpudl.ops.linear import linear, linear_act
+from gpudl.ops.log_softmax import log_softmax
 from gpudl.ops.matmul import addmm, bmm, dot, matmul, mm, mv, outer
 from gpudl.ops.pool import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
 from gpudl.ops.reduce import (
@@ -133,6 +153,7 @@ __all__ = [
     "bmm",
     "broadcast_to",
     "ceil",
+    "celu",
     "clamp",
     "clip",
     "clone",
@@ -146,6 +167,7 @@ __all__ = [
     "cumsum",
     "div",
     "dot",
+    "elu",
     "eq",
     "erf",
     "exp",
@@ -158,12 +180,18 @@ __all__ = [
     "floor_divide",
     "fmod",
     "ge",
+    "gelu",
+    "gelu_tanh",
     "getitem",
     "gt",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
     "isfinite",
     "isinf",
     "isnan",
     "le",
+    "leaky_relu",
     "linear",
     "linear_act",
     "log",
@@ -174,6 +202,7 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logical_xor",
+    "logsigmoid",
     "logsumexp",
     "lt",
     "masked_fill",
@@ -184,6 +213,7 @@ __all__ = [
     "mean",
     "min",
     "minimum",
+    "mish",
     "mm",
     "moveaxis",
     "movedim",
@@ -196,17 +226,24 @@ __all__ = [
     "permute",
     "positive",
     "pow",
+    "prelu",
     "prod",
     "ravel",
     "reciprocal",
+    "relu",
+    "relu6",
     "remainder",
     "reshape",
     "round",
     "rsqrt",
+    "selu",
     "sigmoid",
     "sign",
+    "silu",
     "sin",
     "softmax",
+    "softplus",
+    "softsign",
     "sqrt",
     "square",
     "squeeze",

@@ -21,7 +21,7 @@ import numpy as np
 from gpudl import _dtypes, kernels
 from gpudl._creation import zeros_like
 from gpudl._dtypes import ALL, C_NAMES, bool_, float32, int64
-from gpudl._errors import ShapeError
+from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, ceil_div, ladder
@@ -118,6 +118,9 @@ def select(condition: Any, a: Any, b: Any) -> Any:
         return np.where(condition, a, b)
     bits = _BITS[dtype.itemsize]
     mask = condition.view(np.int8).astype(bits)
+    if isinstance(a, (int, float)) and a == 0:
+        mask -= 1  # 1 to all zeros, 0 to all ones
+        return (mask & b.view(bits)).view(dtype)
     np.negative(mask, out=mask)  # 1 to all ones
     a = np.asarray(a, dtype).view(bits)
     if isinstance(b, (int, float)) and b == 0:
@@ -129,7 +132,7 @@ def select(condition: Any, a: Any, b: Any) -> Any:
 # The names that derivatives use besides operators, for arrays; for Tensors it is gpudl.ops, which has the same.
 arrays = SimpleNamespace(
     where=select, exp=np.exp, cos=np.cos, sin=np.sin, log=np.log, sign=lambda x: np.sign(select(np.isnan(x), 0.0, x)), abs=np.abs,
-    trunc=np.trunc, floor_divide=np.floor_divide, pow=np.power, sigmoid=lambda x: 1 / (1 + np.exp(-x)), tanh=np.tanh,
+    trunc=np.trunc, floor_divide=np.floor_divide, pow=np.power, erf=lambda x: numpy_erf()(x), sigmoid=lambda x: 1 / (1 + np.exp(-x)), tanh=np.tanh,
 )  # fmt: skip
 
 
@@ -159,10 +162,13 @@ class Binary(Pointwise):
     draw: ClassVar[Any] = None
     ladders: ClassVar[tuple[str, ...]] = ()
     differentiable: ClassVar[bool] = True
+    device_name: ClassVar[str]  # of the device functions
 
     def __init_subclass__(cls, name: str = "", worked: Any = (), draw: Any = None, **kwargs: Any):
         """draw(rng, shape): two operands to test with."""
         super().__init_subclass__(name=name, **kwargs)
+        if name and "device_name" not in vars(cls):
+            cls.device_name = name
         if worked:
             cls.worked, cls.draw = worked, draw
             cls.literals = lambda: _literals(worked)  # type: ignore[attr-defined]
@@ -181,7 +187,7 @@ class Binary(Pointwise):
         a, b = self.spread(a, shape), self.spread(b, shape)
         y = self.device.empty(shape, dtype)
         self.launch(
-            "binary.forward", {"F": f"{self.name}_fwd", "C": c_type(compute)},
+            "binary.forward", {"F": f"{self.device_name}_fwd", "C": c_type(compute)},
             a=a, b=b, y=y, dims=kernels.dims(shape, a, b), size=y.size,
         )  # fmt: skip
         return y
@@ -223,7 +229,7 @@ class Smooth2(Binary):
         b = dy if b is None else self.spread(b, dy.shape)
         need = self.needs[0] + 2 * self.needs[1]
         self.launch(
-            "binary.backward", {"DA": f"{self.name}_da", "DB": f"{self.name}_db", "NEED": need, "C": c_type(dy.dtype)},
+            "binary.backward", {"DA": f"{self.device_name}_da", "DB": f"{self.device_name}_db", "NEED": need, "C": c_type(dy.dtype)},
             dy=dy, a=a, b=b, da=da, db=db, dims=kernels.dims(dy.shape, dy, a, b), size=dy.size,
         )  # fmt: skip
         return da if self.needs[0] else None, db if self.needs[1] else None
@@ -308,7 +314,7 @@ class Sub(Binary, name="sub", worked=[(1.5, 2.0, -0.5), (-1.0, 1.0, -2.0)]):
         return dy, unary_launch(self, "neg_fwd", dy) if self.needs[1] else None
 
     def errors() -> Any:
-        yield Sample(np.zeros(2, bool), np.zeros(2, bool)), RuntimeError, r"sub: bool tensors have no difference; use logical_xor"
+        yield Sample(np.zeros(2, bool), np.zeros(2, bool)), DtypeError, r"sub: bool tensors have no difference; use logical_xor"
 
 
 class Mul(Smooth2, name="mul", worked=[(1.5, 2.0, 3.0), (-1.0, 0.5, -0.5)]):
@@ -496,10 +502,10 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    """input - alpha * other, broadcast. Either may be a number; RuntimeError for bools."""
+    """input - alpha * other, broadcast. Either may be a number; DtypeError for bools."""
     a, b, dtype = operands("sub", input, other)
     if dtype == bool_:
-        raise RuntimeError("sub: bool tensors have no difference; use logical_xor (^), or convert with .int()")
+        raise DtypeError("sub: bool tensors have no difference; use logical_xor (^), or convert with .int()")
     return Sub.apply(a, b if alpha == 1 else mul(b, alpha), dtype=dtype, compute=dtype)
 
 
@@ -637,22 +643,22 @@ def logical_xor(input: Any, other: Any) -> Tensor:
 def _bits(op: type[Binary], a: Any, b: Any) -> Tensor:
     x, y, dtype = operands(op.name, a, b)
     if _dtypes.is_float(dtype):
-        raise TypeError(f"{op.name}: operands are {x.dtype} and {y.dtype}; integers or bools are needed")
+        raise DtypeError(f"{op.name}: operands are {x.dtype} and {y.dtype}; integers or bools are needed")
     return op.apply(x, y, dtype=dtype, compute=dtype)
 
 
 def bitwise_and(input: Any, other: Any) -> Tensor:
-    """input & other for integers and bools; TypeError for floats."""
+    """input & other for integers and bools; DtypeError for floats."""
     return _bits(BitwiseAnd, input, other)
 
 
 def bitwise_or(input: Any, other: Any) -> Tensor:
-    """input | other for integers and bools; TypeError for floats."""
+    """input | other for integers and bools; DtypeError for floats."""
     return _bits(BitwiseOr, input, other)
 
 
 def bitwise_xor(input: Any, other: Any) -> Tensor:
-    """input ^ other for integers and bools; TypeError for floats."""
+    """input ^ other for integers and bools; DtypeError for floats."""
     return _bits(BitwiseXor, input, other)
 
 
@@ -684,7 +690,7 @@ class Unary(Pointwise):
         super().__init_subclass__(name=name, **kwargs)
         if keeps:
             cls.keeps = keeps
-        if name:
+        if name and "device_name" not in vars(cls):
             cls.device_name = name
         if worked:
             cls.literals = lambda: _literals(worked)  # type: ignore[attr-defined]
@@ -756,7 +762,7 @@ class Neg(Unary, name="neg", worked=[(1.5, -1.5), (-2.0, 2.0)]):
         return unary_launch(self, "neg_fwd", dy)
 
     def errors() -> Any:
-        yield Sample(np.zeros(2, bool)), RuntimeError, r"neg: bool tensors have no negative; use logical_not"
+        yield Sample(np.zeros(2, bool)), DtypeError, r"neg: bool tensors have no negative; use logical_not"
 
 
 class Abs(Smooth, name="abs", keeps="x", worked=[(-1.5, 1.5), (2.0, 2.0)]):
@@ -1000,9 +1006,9 @@ def _rounded(op: type[Unary], input: Tensor) -> Tensor:
 
 
 def neg(input: Tensor) -> Tensor:
-    """-input; RuntimeError for bools."""
+    """-input; DtypeError for bools."""
     if isinstance(input, Tensor) and input.dtype == bool_:
-        raise RuntimeError("neg: bool tensors have no negative; use logical_not (~)")
+        raise DtypeError("neg: bool tensors have no negative; use logical_not (~)")
     return _same(Neg, input)
 
 
@@ -1170,10 +1176,10 @@ def logical_not(input: Tensor) -> Tensor:
 
 
 def bitwise_not(input: Tensor) -> Tensor:
-    """~input for integers; logical_not for bools; TypeError for floats."""
+    """~input for integers; logical_not for bools; DtypeError for floats."""
     check_tensor("bitwise_not", input=input)
     if _dtypes.is_float(input.dtype):
-        raise TypeError(f"bitwise_not: input is {input.dtype}; integers or bools are needed")
+        raise DtypeError(f"bitwise_not: input is {input.dtype}; integers or bools are needed")
     return logical_not(input) if input.dtype == bool_ else _same(BitwiseNot, input)
 
 
@@ -1237,7 +1243,7 @@ class Where(Pointwise, name="where"):
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Tensor:
     """input where condition (bool), else other; broadcast. Either of the two may be a number.
 
-    TypeError for a condition that is not bool (uint8 is taken as well), NotImplementedError for the form without input and other.
+    DtypeError for a condition that is not bool (uint8 is taken as well), NotImplementedError for the form without input and other.
     """
     check_tensor("where", condition=condition)
     if input is None and other is None:
@@ -1245,7 +1251,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Tensor:
     if condition.dtype == _dtypes.uint8:
         condition = condition.bool()
     if condition.dtype != bool_:
-        raise TypeError(f"where: condition is {condition.dtype}; a bool tensor is needed. Compare: where(x > 0, ...)")
+        raise DtypeError(f"where: condition is {condition.dtype}; a bool tensor is needed. Compare: where(x > 0, ...)")
     if not isinstance(input, Tensor) and not isinstance(other, Tensor):
         for number in (input, other):
             if not isinstance(number, NUMBERS):

@@ -89,6 +89,7 @@ FUNCTION X softsign_bwd(X dy, X x, X, X) {
     const X d = X(1) + abs_fwd(x, x, x);
     return dy / (d * d);
 }
+FUNCTION X hardtanh_fwd(X x, X lo, X hi) { return clamp_fwd(x, lo, hi); }
 FUNCTION X hardtanh_bwd(X dy, X x, X lo, X hi) { return x > lo && x < hi ? dy : X(0); }  // 0 at the bounds, unlike clamp
 FUNCTION X gelu_bwd(X dy, X x, X, X) {
     const X cdf = X(0.5) * (X(1) + erf_(x * X(0.70710678118654752440)));
