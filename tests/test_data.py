@@ -333,6 +333,26 @@ def test_leaving_early_ends_the_workers():
     assert not set(threading.enumerate()) - before
 
 
+def test_leaving_early_drops_what_was_ordered():
+    asked, go = [], threading.Semaphore(1)
+
+    class Watch(Squares):
+        def __getitem__(self, i):
+            go.acquire(timeout=20)
+            asked.append(i)
+            return super().__getitem__(i)
+
+    before = set(threading.enumerate())
+    batches = iter(DataLoader(Watch(100), batch_size=1, num_workers=1, prefetch_factor=50))
+    next(batches)
+    batches.close()
+    go.release(100)
+    deadline = time.monotonic() + 20
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(asked) <= 2  # the first, and the one that had begun
+
+
 def test_prefetch_is_bounded():
     asked = []
 
@@ -590,11 +610,13 @@ def test_download_once_past_bad_mirrors(tmp_path, server, monkeypatch):
 
 
 def test_download_errors_name_every_mirror(tmp_path, server, monkeypatch):
-    monkeypatch.setattr(Tiny, "mirrors", [server.url, "http://127.0.0.1:1/"])
+    monkeypatch.setattr(Tiny, "mirrors", [server.url, f"{server.url}cut/", "http://127.0.0.1:1/"])
+    server.files[f"/cut/{NAME}"] = (FILES[NAME][:1000], len(FILES[NAME]))
     with pytest.raises(DatasetError) as e:
         Tiny(tmp_path)
     message = str(e.value)
     assert f"{server.url}{NAME}: Not Found" in message and "http://127.0.0.1:1/" in message and "refused" in message
+    assert f"cut/{NAME}: the connection ended after 1000 of {len(FILES[NAME])} bytes" in message
     assert "set GPUDL_DATA=DIR" in message and f"DIR{os.sep}mnist".replace(os.sep, "/") in message
     assert os.listdir(tmp_path / "mnist") == []
 
