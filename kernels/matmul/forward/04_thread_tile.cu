@@ -13,7 +13,7 @@
 constexpr int ROWS = BM / TM, COLS = BN / TN, THREADS = ROWS * COLS;
 static_assert(BM % TM == 0 && BN % TN == 0, "the block tile is made of whole thread tiles");
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     matmul_fwd(const T* __restrict__ A, const T* __restrict__ B, const T* __restrict__ bias, T* __restrict__ C, int64_t M, int64_t N,
                int64_t K, int64_t a_m, int64_t a_k, int64_t b_k, int64_t b_n, int64_t bias_n, Dims batch, int64_t batches) {
     __shared__ acc_t As[BK][BM + 1], Bs[BK][BN + 1];  // one more column: a tile that is stored turned meets no bank twice
