@@ -656,12 +656,12 @@ def test_real_mnist():
 # -------------------------------------------------------------------------------------------------------------------- scikit-learn
 def test_digits_and_half_moons():
     pytest.importorskip("sklearn")
-    x, y = data.digits()
+    x, y = data.digits().tensors
     assert (tuple(x.shape), x.dtype, tuple(y.shape), y.dtype) == ((1797, 1, 8, 8), gpudl.float32, (1797,), gpudl.int64)
     assert 0 == x.numpy().min() and x.numpy().max() == 1 and set(y.tolist()) == set(range(10))
-    x, y = data.half_moons(100, noise=0.2, seed=1)
+    x, y = data.half_moons(100, noise=0.2, seed=1).tensors
     assert tuple(x.shape) == (100, 2) and sorted(y.tolist()) == [0] * 50 + [1] * 50
-    np.testing.assert_array_equal(x.numpy(), data.half_moons(100, noise=0.2, seed=1)[0].numpy())
+    np.testing.assert_array_equal(x.numpy(), data.half_moons(100, noise=0.2, seed=1).tensors[0].numpy())
 
 
 def test_without_sklearn(monkeypatch):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from gpudl import Tensor
+from gpudl.data.dataset import TensorDataset
 
 
 def _sklearn_datasets() -> Any:
@@ -18,28 +17,21 @@ def _sklearn_datasets() -> Any:
     return datasets
 
 
-def _tensors(x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
-    import gpudl
-
-    return gpudl.from_numpy(x.astype(np.float32)), gpudl.from_numpy(y.astype(np.int64))
-
-
-def digits() -> tuple[Tensor, Tensor]:
+def digits() -> TensorDataset:
     """1797 handwritten digits: images (1797, 1, 8, 8) float32 in [0, 1], labels (1797,) int64 in 0..9.
 
-        images, labels = digits()
-        loader = DataLoader(TensorDataset(images, labels), batch_size=64, shuffle=True)
+        images, labels = digits().tensors
 
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998 (its test part).
     """
     bunch = _sklearn_datasets().load_digits()
-    return _tensors(bunch.images[:, None] / 16, bunch.target)
+    return TensorDataset((bunch.images[:, None] / 16).astype(np.float32), bunch.target.astype(np.int64))
 
 
-def half_moons(n_samples: int = 1000, noise: float = 0.1, seed: int = 0) -> tuple[Tensor, Tensor]:
+def half_moons(n_samples: int = 1000, noise: float = 0.1, seed: int = 0) -> TensorDataset:
     """Two interleaving half circles: points (n_samples, 2) float32, labels (n_samples,) int64, 0 or 1.
 
     noise: standard deviation of the Gaussian added to each coordinate. ValueError for a negative one.
     """
     x, y = _sklearn_datasets().make_moons(n_samples, noise=noise, random_state=seed)
-    return _tensors(x, y)
+    return TensorDataset(x.astype(np.float32), y.astype(np.int64))
