@@ -15,9 +15,93 @@ from gpudl._cpu import pool as cpu_pool
 from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
+from gpudl.kernels import Kernel, Step, ceil_div, ladder
 from gpudl.ops import _epilogue, pool
 from gpudl.ops._common import check_float, check_tensor, pair
 from gpudl.ops.pool import MaxUnpool
+
+BLOCK = 256
+BM, BN, BK, TM, TN = 32, 64, 16, 4, 4  # filters and places of a block's tile, step along the sum, thread tile
+CHUNK = 1024  # places that one block of wgrad sums over
+tiles = dict(BM=BM, BN=BN, BK=BK, TM=TM, TN=TN)
+THREADS = BM * BN // (TM * TN)
+
+
+def products(N: int, C: int, K: int, R: int, S: int, P: int, Q: int, groups: int, itemsize: int) -> int:
+    """Bytes of one operand of every multiply-add."""
+    return itemsize * N * K * P * Q * (C // groups) * R * S
+
+
+ladder(  # first to last: the order of the lesson
+    "conv2d.forward",
+    Kernel(
+        "01_naive.cu",
+        grid=lambda N, K, P, Q: ceil_div(N * K * P * Q, BLOCK),
+        block=BLOCK,
+        BLOCK=BLOCK,
+        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: 2 * products(N, C, K, R, S, P, Q, groups, itemsize),
+    ),
+    Kernel(
+        "02_implicit_gemm.cu",
+        grid=lambda N, K, P, Q, groups: (ceil_div(N * P * Q, BN) * ceil_div(K // groups, BM), groups),
+        block=THREADS,
+        when=lambda groups: groups < 65536,
+        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: products(N, C, K, R, S, P, Q, groups, itemsize) * (1 / BM + 1 / BN),
+        **tiles,
+    ),
+)
+ladder(
+    "conv2d.dgrad",
+    Kernel(
+        "01_naive.cu",
+        grid=lambda N, C, H, W: ceil_div(N * C * H * W, BLOCK),
+        block=BLOCK,
+        BLOCK=BLOCK,
+        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: 2 * products(N, C, K, R, S, P, Q, groups, itemsize),
+    ),
+    Kernel(
+        "02_implicit_gemm.cu",
+        grid=lambda N, C, H, W, groups: (ceil_div(N * H * W, BN) * ceil_div(C // groups, BM), groups),
+        block=THREADS,
+        when=lambda groups: groups < 65536,
+        traffic=lambda N, C, K, R, S, H, W, groups, itemsize: products(N, C, K, R, S, H, W, groups, itemsize) * (1 / BM + 1 / BN),
+        **tiles,
+    ),
+)
+ladder(
+    "conv2d.wgrad",
+    Kernel(
+        "01_naive.cu",
+        grid=lambda C, K, R, S, groups: ceil_div(K * C // groups * R * S, BLOCK),
+        block=BLOCK,
+        BLOCK=BLOCK,
+        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: 2 * products(N, C, K, R, S, P, Q, groups, itemsize),
+    ),
+    Kernel(
+        "02_block_sum.cu",
+        grid=lambda C, K, R, S, groups: K * C // groups * R * S,
+        block=BLOCK,
+        BLOCK=BLOCK,
+        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: 2 * products(N, C, K, R, S, P, Q, groups, itemsize),
+    ),
+    Kernel(
+        "03_implicit_gemm.cu",
+        Step(
+            "conv2d_bwd_dw",
+            grid=lambda N, C, K, R, S, P, Q, groups: (
+                ceil_div(K // groups, BM) * ceil_div(C // groups * R * S, BN), groups, ceil_div(N * P * Q, CHUNK),
+            ),
+            block=THREADS,
+        ),
+        Step("conv2d_bwd_dw_sum", grid=lambda C, K, R, S, groups: ceil_div(K * C // groups * R * S, BLOCK), block=BLOCK),
+        workspace={"partial": lambda N, C, K, R, S, P, Q, groups: ((ceil_div(N * P * Q, CHUNK), K, C // groups * R * S), "acc")},
+        when=lambda N, P, Q, groups: groups < 65536 and ceil_div(N * P * Q, CHUNK) < 65536,
+        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: products(N, C, K, R, S, P, Q, groups, itemsize) * (1 / BM + 1 / BN),
+        BLOCK=BLOCK,
+        CHUNK=CHUNK,
+        **tiles,
+    ),
+)  # fmt: skip
 
 
 def conv2d(
@@ -186,7 +270,37 @@ def _geometry(stride: Any, pad: Any, dilation: Any, groups: Any) -> dict[str, An
     return dict(stride=stride, pad=pad, dilation=dilation, groups=groups)
 
 
+def _scalars(x: Any, w: Any, y: Any, stride: Any, pad: Any, dilation: Any, groups: int) -> dict[str, int]:
+    """The sizes that every kernel of this file takes, from the shapes of x, w and y."""
+    (N, C, H, W), (K, _, R, S), (P, Q) = x, w, y[2:]
+    return dict(
+        N=N, C=C, H=H, W=W, K=K, R=R, S=S, P=P, Q=Q, stride_h=stride[0], stride_w=stride[1], pad_h=pad[0], pad_w=pad[1],
+        dilation_h=dilation[0], dilation_w=dilation[1], groups=groups,
+    )  # fmt: skip
+
+
+def launch_forward(op: Op, x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: str | None) -> Any:
+    y = op.device.empty((x.shape[0], w.shape[0], *size), x.dtype)
+    scalars = _scalars(x.shape, w.shape, y.shape, stride, pad, dilation, groups)
+    op.launch("conv2d.forward", _epilogue.defines(b is not None, act), x=x, w=w, bias=w if b is None else b, y=y, **scalars)
+    return y
+
+
+def launch_dgrad(op: Op, dy: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Any:
+    dx = op.device.empty((dy.shape[0], w.shape[1] * groups, *size), dy.dtype)
+    op.launch("conv2d.dgrad", dy=dy, w=w, dx=dx, **_scalars(dx.shape, w.shape, dy.shape, stride, pad, dilation, groups))
+    return dx
+
+
+def launch_wgrad(op: Op, x: Any, dy: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Any:
+    dw = op.device.empty((dy.shape[1], x.shape[1] // groups, *size), dy.dtype)
+    op.launch("conv2d.wgrad", x=x, dy=dy, dw=dw, **_scalars(x.shape, dw.shape, dy.shape, stride, pad, dilation, groups))
+    return dw
+
+
 class Conv2d(Op, name="conv2d", function="_conv2d"):
+    ladders = ("conv2d.forward", "conv2d.dgrad", "conv2d.wgrad", "epilogue.backward")
+
     def forward_cpu(self, x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: str | None) -> Any:
         y = cpu.forward(x, w, b, stride, pad, dilation, groups, size, act)
         self._save(x, w, y, act)
@@ -202,6 +316,20 @@ class Conv2d(Op, name="conv2d", function="_conv2d"):
             cpu.dgrad(dy, w, *where, self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
             cpu.wgrad(x, dy, *where, self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
             dy.sum((0, 2, 3)) if self.needs[2] else None,
+        )
+
+    def forward_kernel(self, x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: str | None) -> Any:
+        y = launch_forward(self, x, w, b, stride, pad, dilation, groups, size, act)
+        self._save(x, w, y, act)
+        return y
+
+    def backward_kernel(self, dy: Any, x: Any, w: Any, y: Any, stride: Any, pad: Any, dilation: Any, groups: int, act: str | None) -> Any:
+        dy, db = _epilogue.backward_kernel(self, dy, y, act, self.needs[2], 1)
+        where = (stride, pad, dilation, groups)
+        return (
+            launch_dgrad(self, dy, w, *where, self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
+            launch_wgrad(self, x, dy, *where, self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
+            db,
         )
 
     def backward_graph(self, dy: Tensor, x: Tensor, w: Tensor, y: Tensor, stride: Any, pad: Any, dilation: Any, groups: int, act: Any) -> Any:
@@ -333,6 +461,8 @@ class Conv2dPool(Op, name="conv2d_relu_max_pool2d"):
 class Conv2dDgrad(Op, name="conv2d_dgrad", function="_dgrad"):
     """The gradient with respect to x of size (H, W), as a function of dy and w."""
 
+    ladders = ("conv2d.forward", "conv2d.dgrad", "conv2d.wgrad")
+
     def forward_cpu(self, dy: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Any:
         self.save(g=dy if self.needs[1] else None, w=w if self.needs[0] else None)
         return cpu.dgrad(dy, w, stride, pad, dilation, groups, size)
@@ -342,6 +472,17 @@ class Conv2dDgrad(Op, name="conv2d_dgrad", function="_dgrad"):
         return (
             cpu.forward(dy, w, None, *where, self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
             cpu.wgrad(dy, g, *where, self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
+        )
+
+    def forward_kernel(self, dy: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Any:
+        self.save(g=dy if self.needs[1] else None, w=w if self.needs[0] else None)
+        return launch_dgrad(self, dy, w, stride, pad, dilation, groups, size)
+
+    def backward_kernel(self, dy: Any, g: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int) -> Any:
+        where = (stride, pad, dilation, groups)
+        return (
+            launch_forward(self, dy, w, None, *where, self.meta[0][0][2:], None) if self.needs[0] else None,  # type: ignore[attr-defined]
+            launch_wgrad(self, dy, g, *where, self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
         )
 
     def backward_graph(self, dy: Tensor, g: Tensor, w: Tensor, stride: Any, pad: Any, dilation: Any, groups: int) -> Any:
@@ -374,6 +515,8 @@ class Conv2dDgrad(Op, name="conv2d_dgrad", function="_dgrad"):
 class Conv2dWgrad(Op, name="conv2d_wgrad", function="_wgrad"):
     """The gradient with respect to w of size (R, S), as a function of x and dy."""
 
+    ladders = ("conv2d.forward", "conv2d.dgrad", "conv2d.wgrad")
+
     def forward_cpu(self, x: Any, dy: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Any:
         self.save(x=x if self.needs[1] else None, g=dy if self.needs[0] else None)
         return cpu.wgrad(x, dy, stride, pad, dilation, groups, size)
@@ -383,6 +526,17 @@ class Conv2dWgrad(Op, name="conv2d_wgrad", function="_wgrad"):
         return (
             cpu.dgrad(g, dy, *where, self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
             cpu.forward(x, dy, None, *where, self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
+        )
+
+    def forward_kernel(self, x: Any, dy: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Any:
+        self.save(x=x if self.needs[1] else None, g=dy if self.needs[0] else None)
+        return launch_wgrad(self, x, dy, stride, pad, dilation, groups, size)
+
+    def backward_kernel(self, dy: Any, x: Any, g: Any, stride: Any, pad: Any, dilation: Any, groups: int) -> Any:
+        where = (stride, pad, dilation, groups)
+        return (
+            launch_dgrad(self, g, dy, *where, self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
+            launch_forward(self, x, dy, None, *where, self.meta[1][0][2:], None) if self.needs[1] else None,  # type: ignore[attr-defined]
         )
 
     def backward_graph(self, dy: Tensor, x: Tensor, g: Tensor, stride: Any, pad: Any, dilation: Any, groups: int) -> Any:
