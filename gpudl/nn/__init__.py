@@ -1,4 +1,48 @@
 """Layers, losses and the Module they are built from, under PyTorch's names."""
 
+from gpudl.nn import functional, init
+from gpudl.nn._fuse import is_fusion_enabled, set_fusion_enabled
+from gpudl.nn.activation import (
+    CELU,
+    ELU,
+    GELU,
+    SELU,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Maxout,
+    Mish,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softmin,
+    Softplus,
+    Softsign,
+    Tanh,
+)
+from gpudl.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from gpudl.nn.layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Dropout,
+    Embedding,
+    Flatten,
+    GroupNorm,
+    Identity,
+    LayerNorm,
+    Linear,
+    MaxPool2d,
+    Unflatten,
+)
 from gpudl.nn.module import Module
 from gpudl.nn.parameter import Parameter

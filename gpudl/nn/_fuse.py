@@ -1,0 +1,117 @@
+"""Neighbours in a Sequential that run as one op.
+
+A plan is made once from the modules' exact types. Each step asks at every call whether something could see the middle (a hook, a `forward`
+of the instance's own) or whether a setting forbids the fused op; then the modules run one by one, with the same results.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpudl import _dtypes, autograd, ops
+from gpudl._tensor import Tensor
+from gpudl.nn.activation import ReLU, Sigmoid, Tanh
+from gpudl.nn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Linear, MaxPool2d
+
+_enabled: contextvars.ContextVar[bool] = contextvars.ContextVar("gpudl.nn.fusion", default=True)
+enabled = _enabled.get
+_KINDS = {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"}
+
+
+class set_fusion_enabled(autograd.set_grad_enabled):
+    """Let nn.Sequential run neighbours as one op or not: a call, a `with`, or a decorator; on at the start, in this thread alone.
+
+        with nn.set_fusion_enabled(False):
+            y = model(x)  # every module runs by itself
+    """
+
+    variable = _enabled
+
+    def __init__(self, mode: bool):
+        self.value = bool(mode)
+        self._before = _enabled.get()
+        _enabled.set(self.value)
+
+    def __enter__(self) -> Any:
+        self._stack = [*getattr(self, "_stack", ()), self._before]
+        _enabled.set(self.value)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _enabled.set(self._stack.pop())
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        _enabled.set(self._before)  # used as a decorator: the call that made this object must not change the mode
+        return autograd._Mode.__call__(self, function)
+
+
+def is_fusion_enabled() -> bool:
+    return _enabled.get()
+
+
+def plan(modules: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Steps (function, members) where a run of modules has a fused op, and (None, module) elsewhere."""
+    steps: list[tuple[Any, Any]] = []
+    at = 0
+    while at < len(modules):
+        kinds = tuple(type(m) for m in modules[at : at + 3])  # exact types: a subclass may do something else
+        run: Any = None
+        if kinds == (Conv2d, ReLU, MaxPool2d):
+            run, length = conv_relu_pool, 3
+        elif kinds[:2] == (Conv2d, ReLU):
+            run, length = conv_relu, 2
+        elif kinds[0] is Linear and len(kinds) > 1 and kinds[1] in _KINDS:
+            run, length = linear_act, 2
+        elif kinds[0] in (BatchNorm1d, BatchNorm2d) and kinds[1:2] == (ReLU,):
+            run, length = norm_relu, 2
+        steps.append((None, modules[at]) if run is None else (run, tuple(modules[at : at + length])))
+        at += 1 if run is None else length
+    return steps
+
+
+def _watched(*modules: Any) -> bool:
+    for m in modules:
+        own = m.__dict__
+        if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"] or "forward" in own:
+            return True
+    return False
+
+
+def _conv(conv: Any) -> tuple[Any, ...]:
+    return conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups
+
+
+def conv_relu_pool(x: Any, conv: Any, relu: Any, pool: Any) -> Any:
+    if pool.return_indices or _watched(conv, relu, pool):
+        return pool(conv_relu(x, conv, relu))
+    return ops.conv2d_relu_max_pool2d(
+        x,
+        *_conv(conv),
+        pool_kernel_size=pool.kernel_size,
+        pool_stride=pool.stride,
+        pool_padding=pool.padding,
+        pool_dilation=pool.dilation,
+        pool_ceil_mode=pool.ceil_mode,
+    )
+
+
+def conv_relu(x: Any, conv: Any, relu: Any) -> Any:
+    return relu(conv(x)) if _watched(conv, relu) else ops.conv2d_relu(x, *_conv(conv))
+
+
+def linear_act(x: Any, linear: Any, act: Any) -> Any:
+    kind = _KINDS[type(act)]
+    # In halves a sigmoid of the unrounded sum differs from that of the rounded one; ReLU and rounding may change places.
+    if _watched(linear, act) or (kind != "relu" and isinstance(x, Tensor) and x.dtype in _dtypes.HALVES):
+        return act(linear(x))
+    return ops.linear_act(x, linear.weight, linear.bias, kind)
+
+
+def norm_relu(x: Any, norm: Any, relu: Any) -> Any:
+    if _watched(norm, relu):
+        return relu(norm(x))
+    out = ops.batch_norm_relu(x, *norm.arguments(x))
+    norm.count()
+    return out

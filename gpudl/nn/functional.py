@@ -1,0 +1,160 @@
+"""The functions behind the layers, under PyTorch's names and signatures. Formulas, shapes and errors stand with each op in gpudl.ops."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+from gpudl import ops
+from gpudl._errors import ShapeError
+from gpudl._tensor import Tensor, as_shape
+from gpudl.ops import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    avg_pool2d,
+    batch_norm,
+    celu,
+    conv2d,
+    conv_transpose2d,
+    elu,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    linear,
+    logsigmoid,
+    max_pool2d,
+    mish,
+    prelu,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    softsign,
+    tanh,
+)
+
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "avg_pool2d",
+    "batch_norm",
+    "celu",
+    "conv2d",
+    "conv_transpose2d",
+    "elu",
+    "embedding",
+    "gelu",
+    "group_norm",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "max_pool2d",
+    "mish",
+    "prelu",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softmin",
+    "softplus",
+    "softsign",
+    "tanh",
+]
+
+
+def _implicit_dim(name: str, ndim: int) -> int:
+    """PyTorch's choice where softmax is given no dim."""
+    warnings.warn(f"{name}: the dimension is not given; pass dim=, PyTorch's old choice for {ndim} dimensions is used", stacklevel=4)
+    return 0 if ndim in (0, 1, 3) else 1
+
+
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along dim; see gpudl.softmax. Without dim: 0 for 0, 1 or 3 dimensions, else 1, with a warning, as PyTorch."""
+    return ops.softmax(input, _implicit_dim("softmax", input.ndim) if dim is None else dim, dtype=dtype)
+
+
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """log(softmax(x)) along dim, exact where the softmax is 0; dim as in softmax."""
+    return ops.log_softmax(input, _implicit_dim("log_softmax", input.ndim) if dim is None else dim, dtype=dtype)
+
+
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """softmax(-x) along dim; dim as in softmax."""
+    return ops.softmax(-input, _implicit_dim("softmin", input.ndim) if dim is None else dim, dtype=dtype)
+
+
+def layer_norm(
+    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) * weight + bias over the last dimensions, which must be normalized_shape; ShapeError where they are not.
+
+    Halves are computed in float32. Source: Ba et al. 2016, arXiv:1607.06450.
+    """
+    shape = as_shape((normalized_shape,))
+    if not shape or input.shape[-len(shape) :] != shape:
+        raise ShapeError(f"layer_norm: input is {tuple(input.shape)}; its last dimensions must be normalized_shape = {shape}")
+    for name, t in (("weight", weight), ("bias", bias)):
+        if t is not None and t.shape != shape:
+            raise ShapeError(f"layer_norm: {name} is {tuple(t.shape)}; it must be normalized_shape = {shape}")
+    return _scaled(_standardised(input, tuple(range(-len(shape), 0)), eps), weight, bias).to(input.dtype)
+
+
+def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """Mean 0 and variance 1 over each of num_groups groups of channels of each sample (N, C, ...), then weight and bias of shape (C,).
+
+    Halves are computed in float32. Source: Wu & He 2018, arXiv:1803.08494.
+    """
+    if input.ndim < 2:
+        raise ShapeError(f"group_norm: input is {tuple(input.shape)}; (N, C, ...) is needed")
+    N, C = input.shape[:2]
+    if num_groups < 1 or C % num_groups:
+        raise ShapeError(f"group_norm: input is {tuple(input.shape)}; its {C} channels must be divisible by num_groups = {num_groups}")
+    each = (C,) + (1,) * (input.ndim - 2)
+    for name, t in (("weight", weight), ("bias", bias)):
+        if t is not None and t.shape != (C,):
+            raise ShapeError(f"group_norm: {name} is {tuple(t.shape)}; it must be ({C},), one value a channel")
+    grouped = input.reshape(N, num_groups, C // num_groups * math.prod(input.shape[2:]))
+    y = _standardised(grouped, (-1,), eps).reshape(input.shape)
+    return _scaled(y, None if weight is None else weight.reshape(each), None if bias is None else bias.reshape(each)).to(input.dtype)
+
+
+def _standardised(x: Tensor, dim: tuple[int, ...], eps: float) -> Tensor:
+    x = x.float() if x.dtype.itemsize == 2 else x
+    centred = x - x.mean(dim, keepdim=True)
+    return centred * ((centred * centred).mean(dim, keepdim=True) + eps).rsqrt()
+
+
+def _scaled(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """weight[input]: a row of weight (V, D) for each index; the row padding_idx gets no gradient. IndexError for an index outside [0, V)."""
+    for name, given in (("max_norm", max_norm), ("scale_grad_by_freq", scale_grad_by_freq), ("sparse", sparse)):
+        if given:
+            raise NotImplementedError(f"embedding: {name} is not supported")
+    out = weight[input]
+    if padding_idx is None:
+        return out
+    return ops.where((input == padding_idx % weight.shape[0]).unsqueeze(-1), out.detach(), out)
