@@ -1,7 +1,7 @@
 """gpudl: deep learning on handwritten CUDA kernels. The public names, re-exported one by one, and nothing else."""
 
 import gpudl._tensor  # isort: skip  # noqa: F401  (first: the engine and the ops are written in terms of its class)
-from gpudl import autograd, data, kernels, ops, utils
+from gpudl import autograd, data, kernels, nn, ops, optim, utils
 from gpudl._creation import (
     arange,
     as_tensor,
