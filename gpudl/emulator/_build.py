@@ -358,6 +358,7 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
     unit = f'#include "{PRELUDE}"\n#include "{path}"\n'
     text = _run([gxx, "-E", "-x", "c++", *flags, *include, "-"], unit)
     begin = text.index(MARK) + len(MARK)
+    text = text[:begin] + _SHARED_ALIGNAS.sub(r"\1 __attribute__((aligned(gpudl_alignas<\2>())))", text[begin:])
     entries, templates = find_kernels(text[begin:])
     exports = [Entry(e, e, [], []) for e in expressions if e not in {k.name for k in entries}]
     for one in exports:  # a template's parameter names are those of its declaration
@@ -392,6 +393,10 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
     with _temporary(manifest) as temporary:
         temporary.write_text(json.dumps(facts))
     return Built(target, listed, templates, elf, dynamic, architecture, facts["sources"])
+
+
+# nvcc takes `__shared__ alignas(16) float s[4]`; after g++'s thread_local the standard form may not stand, the GNU form may.
+_SHARED_ALIGNAS = re.compile(r"(thread_local __constinit __attribute__\(\(aligned\(128\)\)\))\s*alignas\s*\(((?:[^()]|\([^()]*\))*)\)")
 
 
 def _export(number: int, expression: str) -> str:

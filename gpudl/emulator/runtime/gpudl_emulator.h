@@ -39,6 +39,9 @@
 #define __builtin_align__(n) __attribute__((aligned(n)))
 #define __noinline__ __attribute__((noinline))
 
+template <class type_> constexpr size_t gpudl_alignas() { return alignof(type_); }     // of alignas(type) and alignas(number) alike
+template <size_t bytes_> constexpr size_t gpudl_alignas() { return bytes_; }
+
 // ---- Vector types.
 #define GPUDL_VECTORS(type, name, align2, align4)                                                                       \
     struct name##1 { type x; };                                                                                         \

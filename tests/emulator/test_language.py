@@ -1,0 +1,328 @@
+"""What kernels may use: each feature of the language against NumPy, in fast mode and under the sanitizer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpudl import emulator
+
+KERNELS = str(Path(__file__).resolve().parents[2] / "kernels")
+modes = pytest.mark.parametrize("sanitize", [False, True], ids=["fast", "sanitized"])
+
+
+def run(source, name, grid, block, *args, sanitize=True, smem=0, cooperative=None, **settings):
+    module = emulator.compile('#include "ptx.cuh"\n' + source, options=(f"-I{KERNELS}",), sanitize=sanitize, **settings)
+    function = module.get_function(name)
+    function(grid, block, args, shared_mem=smem, **({} if cooperative is None else {"cooperative": cooperative}))
+    return function
+
+
+TENSOR = """
+extern "C" __global__ void tf32(const float* A, const float* B, float* C) {            // 16x8 times 8x8
+    int g = threadIdx.x / 4, t = threadIdx.x % 4;
+    unsigned a[4] = {float_to_tf32(A[g * 8 + t]), float_to_tf32(A[(g + 8) * 8 + t]), float_to_tf32(A[g * 8 + t + 4]), float_to_tf32(A[(g + 8) * 8 + t + 4])};
+    unsigned b[2] = {float_to_tf32(B[t * 8 + g]), float_to_tf32(B[(t + 4) * 8 + g])};
+    float c[4] = {0, 0, 0, 1};
+    mma_m16n8k8_tf32(c, a, b);
+    C[g * 8 + 2 * t] = c[0]; C[g * 8 + 2 * t + 1] = c[1]; C[(g + 8) * 8 + 2 * t] = c[2]; C[(g + 8) * 8 + 2 * t + 1] = c[3] - 1;
+}
+template <bool bf16> __device__ void halves(const unsigned short* A, const unsigned short* B, float* C) {       // 16x16 times 16x8, operands by ldmatrix
+    __shared__ alignas(16) unsigned short As[16][24], Bs[16][8];
+    int lane = threadIdx.x;
+    for (int i = lane; i < 256; i += 32) As[i / 16][i % 16] = A[i];
+    for (int i = lane; i < 128; i += 32) Bs[i / 8][i % 8] = B[i];
+    __syncwarp();
+    unsigned a[4], b[2];
+    ldmatrix_x4(a, &As[lane % 16][8 * (lane / 16)]);
+    ldmatrix_x2_trans(b, &Bs[lane % 16][0]);
+    float c[4] = {};
+    if (bf16) mma_m16n8k16_bf16(c, a, b); else mma_m16n8k16_f16(c, a, b);
+    int g = lane / 4, t = lane % 4;
+    C[g * 8 + 2 * t] = c[0]; C[g * 8 + 2 * t + 1] = c[1]; C[(g + 8) * 8 + 2 * t] = c[2]; C[(g + 8) * 8 + 2 * t + 1] = c[3];
+}
+extern "C" __global__ void f16(const unsigned short* A, const unsigned short* B, float* C) { halves<false>(A, B, C); }
+extern "C" __global__ void bf16(const unsigned short* A, const unsigned short* B, float* C) { halves<true>(A, B, C); }
+"""
+
+
+@modes
+def test_tensor_cores(sanitize):
+    rng = np.random.default_rng(0)
+    a, b, c = rng.normal(size=(16, 8)).astype(np.float32), rng.normal(size=(8, 8)).astype(np.float32), np.zeros((16, 8), np.float32)
+    run(TENSOR, "tf32", 1, 32, a, b, c, sanitize=sanitize)
+    round_tf32 = lambda v: ((v.view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32).astype(np.float64)
+    np.testing.assert_allclose(c, round_tf32(a) @ round_tf32(b), atol=2e-6)
+
+    a, b = rng.normal(size=(16, 16)).astype(np.float16), rng.normal(size=(16, 8)).astype(np.float16)
+    run(TENSOR, "f16", 1, 32, a.view(np.uint16), b.view(np.uint16), c, sanitize=sanitize)
+    np.testing.assert_allclose(c, a.astype(np.float64) @ b.astype(np.float64), atol=2e-6)
+
+    bits = lambda v: (v.view(np.uint32) >> 16).astype(np.uint16)
+    wide = lambda v: (bits(v).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    a, b = rng.normal(size=(16, 16)).astype(np.float32), rng.normal(size=(16, 8)).astype(np.float32)
+    run(TENSOR, "bf16", 1, 32, bits(a), bits(b), c, sanitize=sanitize)
+    np.testing.assert_allclose(c, wide(a) @ wide(b), atol=2e-6)
+
+
+HALF = """
+extern "C" __global__ void widen(const unsigned short* x, float* y, float* z) { int i = blockIdx.x * 256 + threadIdx.x; y[i] = half_to_float(x[i]); z[i] = bfloat16_to_float(x[i]); }
+extern "C" __global__ void narrow(const float* x, unsigned short* y, unsigned short* z) { int i = blockIdx.x * 256 + threadIdx.x; y[i] = float_to_half(x[i]); z[i] = float_to_bfloat16(x[i]); }
+"""
+
+
+def test_half_conversions_for_every_value():
+    import ml_dtypes
+
+    x = np.arange(65536, dtype=np.uint16)
+    y, z = np.zeros((2, 65536), np.float32)
+    run(HALF, "widen", 256, 256, x, y, z, sanitize=False)
+    np.testing.assert_array_equal(y, x.view(np.float16).astype(np.float32))
+    np.testing.assert_array_equal(z, x.view(ml_dtypes.bfloat16).astype(np.float32))
+    rng = np.random.default_rng(1)
+    halves = x.view(np.float16).astype(np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        above = np.nextafter(halves, np.float32(np.inf))
+        ties = (halves.astype(np.float64) * (1 + 2.0**-11)).astype(np.float32)
+    some = rng.integers(0, 2**32, 65536, dtype=np.uint32).view(np.float32)
+    values = np.concatenate([halves, above, ties, some, ((x.astype(np.uint32) << 16) + 0x8000).view(np.float32), np.full(256, 65519.996, np.float32)])
+    h, b = np.zeros((2, values.size), np.uint16)
+    run(HALF, "narrow", values.size // 256, 256, values, h, b, sanitize=False)
+    finite = ~np.isnan(values)
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(h[finite], values[finite].astype(np.float16).view(np.uint16))
+        np.testing.assert_array_equal(b[finite], values[finite].astype(ml_dtypes.bfloat16).view(np.uint16))
+    assert (h[~finite] == 0x7FFF).all() and (b[~finite] == 0x7FFF).all()
+
+
+WARPS = """
+extern "C" __global__ void warps(const int* x, int* y) {
+    int t = threadIdx.x; unsigned all = 0xffffffffu;
+    y[t] = __shfl_xor_sync(all, x[t], 5);
+    y[t + 64] = __shfl_up_sync(all, x[t], 3, 16);
+    y[t + 128] = __shfl_down_sync(all, x[t], 3, 8);
+    y[t + 192] = __shfl_sync(all, x[t], 7);
+    y[t + 256] = __ballot_sync(all, x[t] & 1);
+    y[t + 320] = __any_sync(all, x[t] == 3) + 2 * __all_sync(all, x[t] >= 0);
+    y[t + 384] = __match_any_sync(all, x[t] % 4);
+    y[t + 448] = __reduce_add_sync(all, x[t]);
+    unsigned half = t % 32 < 16 ? 0xffffu : 0xffff0000u;
+    y[t + 512] = __shfl_xor_sync(half, x[t], 15);
+    y[t + 576] = __syncthreads_count(x[t] > 10);
+    double d = x[t] * 0.5; y[t + 640] = (int)(2 * __shfl_xor_sync(all, d, 1));
+}
+"""
+
+
+@modes
+@pytest.mark.parametrize("order", ["ascending", "descending", "random"])
+def test_warp_operations(sanitize, order):
+    x = np.random.default_rng(2).integers(0, 100, 64).astype(np.int32)
+    y = np.zeros(704, np.int32)
+    run(WARPS, "warps", 1, 64, x, y, sanitize=sanitize, order=order, seed=5)
+    y, lane, warp = y.reshape(11, 64), np.arange(64) % 32, np.arange(64) // 32 * 32
+    np.testing.assert_array_equal(y[0], x[warp + (lane ^ 5)])
+    np.testing.assert_array_equal(y[1], x[warp + np.where(lane % 16 >= 3, lane - 3, lane)])
+    np.testing.assert_array_equal(y[2], x[warp + np.where(lane % 8 < 5, lane + 3, lane)])
+    np.testing.assert_array_equal(y[3], x[warp + 7])
+    ballots = [sum(1 << i for i in range(32) if x[w + i] & 1) for w in (0, 32)]
+    np.testing.assert_array_equal(y[4].view(np.uint32), np.repeat(np.array(ballots, np.uint32), 32))
+    np.testing.assert_array_equal(y[5], np.repeat([int((x[w : w + 32] == 3).any()) + 2 for w in (0, 32)], 32))
+    np.testing.assert_array_equal(y[6].view(np.uint32), [sum(1 << j for j in range(32) if x[w + j] % 4 == x[w + i] % 4) for w in (0, 32) for i in range(32)])
+    np.testing.assert_array_equal(y[7], np.repeat([x[:32].sum(), x[32:].sum()], 32))
+    np.testing.assert_array_equal(y[8], x[warp + (lane ^ 15)])
+    np.testing.assert_array_equal(y[9], (x > 10).sum())
+    np.testing.assert_array_equal(y[10], x[warp + (lane ^ 1)])
+
+
+ATOMICS = """
+extern "C" __global__ void atomics(int* i, unsigned* u, unsigned long long* l, float* f, double* d, long* k) {
+    int t = blockIdx.x * blockDim.x + threadIdx.x;
+    atomicAdd(&i[0], t); atomicSub(&i[1], 1); atomicMin(&i[2], -t); atomicMax(&i[3], t); atomicExch(&i[4], 7); atomicAnd(&i[5], ~(1 << (t % 8)));
+    atomicOr(&u[0], 1u << (t % 32)); atomicXor(&u[1], 1u << (t % 32)); atomicInc(&u[2], 9u); atomicDec(&u[3], 9u); atomicMax(&u[4], (unsigned)t);
+    atomicAdd(&l[0], 1ull << 33); atomicMax(&l[1], (unsigned long long)t); atomicAdd(&f[0], 0.5f); atomicAdd(&d[0], 0.25); atomicMin(&k[0], (long)-t);
+    float old = f[1], seen; (void)old;
+    int* word = (int*)&f[2];
+    int now = atomicAdd(word, 0);
+    do { int want = __float_as_int(__int_as_float(now) + 1.0f); int got = atomicCAS(word, now, want); if (got == now) break; now = got; } while (true);
+    (void)seen;
+}
+"""
+
+
+@modes
+def test_atomics(sanitize):
+    i, u, l = np.zeros(6, np.int32), np.zeros(5, np.uint32), np.zeros(2, np.uint64)
+    i[5] = -1
+    f, d, k = np.zeros(3, np.float32), np.zeros(1), np.zeros(1, np.int64)
+    run(ATOMICS, "atomics", 4, 64, i, u, l, f, d, k, sanitize=sanitize)
+    n = 256
+    assert i.tolist() == [n * (n - 1) // 2, -n, -(n - 1), n - 1, 7, -256]
+    assert u[0] == 2**32 - 1 and u[1] == 0 and u[2] == n % 10 and u[4] == n - 1
+    assert l.tolist() == [n << 33, n - 1] and f[0] == n / 2 and f[2] == n and d[0] == n / 4 and k[0] == -(n - 1)
+
+
+MORE = """
+struct Point { float x; int n; long big[2]; };
+__constant__ float table[4] = {1, 2, 3, 4};
+__device__ int counter;
+namespace deep { template <class type, int n> __global__ void fill(type* y, Point p) { extern __shared__ __align__(16) unsigned char raw[];
+    type* s = (type*)raw; s[threadIdx.x] = (type)(p.x * n + p.big[1]); __syncthreads(); y[threadIdx.x] = s[n - 1 - threadIdx.x]; } }
+extern "C" __global__ void __launch_bounds__(64, 2) plain(float4* v, double* d, Point p) {
+    float4 q = make_float4(table[0], table[1], table[2], table[3]); v[threadIdx.x] = q;
+    d[threadIdx.x] = rsqrt(4.0) + erff(0.0f) + __expf(0.0f) + p.n; if (threadIdx.x == 0) atomicAdd(&counter, 1);
+    d[32 + threadIdx.x] = __float2int_rn(2.5f) + __popc(255u) + __clz(1) + __ffs(8) + max(3, 2) + fmaxf(1.f, 2.f) + __ldg((const float*)&v[threadIdx.x].y);
+}
+"""
+
+
+@modes
+def test_templates_structs_and_constants(sanitize):
+    point = np.zeros(1, np.dtype([("x", "f4"), ("n", "i4"), ("big", "i8", 2)]))
+    point["x"], point["n"], point["big"] = 2.5, 9, (1, 2)
+    module = emulator.RawModule(code=MORE, options=("-std=c++17", "-lineinfo", "--use_fast_math"), name_expressions=("deep::fill<double, 32>", "deep::fill<int, 32>"), sanitize=sanitize)
+    out = np.zeros(32)
+    module.get_function("deep::fill<double, 32>")((1,), (32,), (out, point), shared_mem=256)
+    assert (out == 82).all()
+    v, d = np.zeros((32, 4), np.float32), np.zeros(64)
+    module.get_function("plain")((1,), (32,), (v, d, point))
+    assert (v == [1, 2, 3, 4]).all() and (d[:32] == 10.5).all() and (d[32:] == 2 + 8 + 31 + 4 + 3 + 2 + 2).all()
+    assert module.get_global("counter").view(np.int32)[0] == 1
+    module.get_global("table").view(np.float32)[:] = 8
+    module.get_function("plain")((1,), (32,), (v, d, point))
+    assert (v == 8).all()
+    with pytest.raises(AttributeError, match="no kernel 'fall'"):
+        module.get_function("fall")
+
+
+PIPE = """
+extern "C" __global__ void pipe(const float* x, float* y, int n) {                     // double-buffered cp.async, ragged end
+    __shared__ alignas(16) float s[2][128];
+    int t = threadIdx.x; float sum = 0;
+    auto fetch = [&](int k) { int left = n - (k * 128 + 4 * t); cp_async_16(&s[k & 1][4 * t], left > 0 ? x + k * 128 + 4 * t : x, left >= 4 ? 16 : left > 0 ? 4 * left : 0); cp_async_commit(); };
+    int steps = (n + 127) / 128;
+    fetch(0);
+    for (int k = 0; k < steps; k++) {
+        if (k + 1 < steps) { fetch(k + 1); cp_async_wait<1>(); } else cp_async_wait<0>();
+        __syncthreads();
+        for (int j = 0; j < 4; j++) sum += s[k & 1][(4 * t + 37 + j) % 128];
+        __syncthreads();
+    }
+    y[t] = sum;
+}
+extern "C" __global__ void pairs(const float* x, float* y) {                            // warps 0-1 and 2-3 meet at barriers of their own; a producer arrives
+    __shared__ float s[128], late; int t = threadIdx.x, pair = t / 64;
+    s[t] = x[t];
+    named_barrier_sync(1 + pair, 64);
+    float v = s[pair * 64 + 63 - t % 64];
+    if (t < 32) { if (t == 0) late = v; named_barrier_arrive(5, 64); }
+    else if (t < 64) { named_barrier_sync(5, 64); v += late; }
+    y[t] = v;
+}
+extern "C" __global__ void grid(unsigned* state, float* x, int steps) {                 // every block reads what its neighbour wrote a step before
+    int b = blockIdx.x, n = gridDim.x;
+    for (int k = 0; k < steps; k++) {
+        float v = x[(b + 1) % n * 32 + threadIdx.x];
+        grid_barrier(state);
+        x[b * 32 + threadIdx.x] = v + 1;
+        grid_barrier(state);
+    }
+}
+"""
+
+
+@modes
+def test_asynchronous_copies(sanitize):
+    x, y = np.random.default_rng(3).normal(size=509).astype(np.float32), np.zeros(32, np.float32)
+    run(PIPE, "pipe", 1, 32, x, y, 509, sanitize=sanitize)
+    full = np.zeros(512, np.float32)
+    full[:509] = x
+    index = (4 * np.arange(32)[:, None] + 37 + np.arange(4)) % 128
+    np.testing.assert_allclose(y, full.reshape(4, 128)[:, index].sum((0, 2)), rtol=1e-5, atol=1e-5)
+
+
+@modes
+def test_named_barriers(sanitize):
+    x, y = np.arange(128, dtype=np.float32), np.zeros(128, np.float32)
+    run(PIPE, "pairs", 1, 128, x, y, sanitize=sanitize)
+    want = np.concatenate([x[63::-1], x[127:63:-1]])
+    want[32:64] += want[0]
+    np.testing.assert_array_equal(y, want)
+
+
+@modes
+def test_a_cooperative_grid_meets_at_its_barrier(sanitize):
+    x = np.arange(8 * 32, dtype=np.float32)
+    run(PIPE, "grid", 8, 32, np.zeros(1, np.uint32), x, 5, sanitize=sanitize, cooperative=True)
+    np.testing.assert_array_equal(x.reshape(8, 32), np.roll(np.arange(256, dtype=np.float32).reshape(8, 32), -5, 0) + 5)
+
+
+def test_a_grid_barrier_that_is_missing_is_a_race():
+    source = PIPE.replace("grid_barrier(state);\n        x[b", "x[b")
+    with pytest.raises(emulator.SanitizerError, match="race"):
+        run(source, "grid", 4, 32, np.zeros(1, np.uint32), np.zeros(128, np.float32), 2, cooperative=True)
+
+
+def test_a_grid_barrier_outside_a_cooperative_launch():
+    with pytest.raises(emulator.SanitizerError, match="cooperative"):
+        run(PIPE, "grid", 4, 32, np.zeros(1, np.uint32), np.zeros(128, np.float32), 2, sanitize=False)
+
+
+FINE = """
+extern "C" __global__ void last_block(const float* x, float* y, unsigned* c) {
+    __shared__ bool last; int t = threadIdx.x;
+    y[1 + blockIdx.x * 64 + t] = x[t]; __threadfence(); __syncthreads();
+    if (t == 0) last = atomicAdd(c, 1u) == gridDim.x - 1;
+    __syncthreads();
+    if (last && t == 0) { float s = 0; for (int i = 0; i < 64 * gridDim.x; i++) s += y[1 + i]; y[0] = s; }
+}
+extern "C" __global__ void lock(int* l, int* v) { while (atomicCAS(l, 0, 1) != 0); __threadfence(); v[0] += 1; __threadfence(); atomicExch(l, 0); }
+extern "C" __global__ void flag(int* ready, int* data) {
+    if (threadIdx.x == 0) { data[0] = 5; __threadfence(); *(volatile int*)ready = 1; }
+    if (threadIdx.x == 33) { while (*(volatile int*)ready == 0); __threadfence(); data[1] = data[0]; }
+}
+extern "C" __global__ void partial(const float* x, float* y) {
+    __shared__ float s[32]; int t = threadIdx.x; unsigned m = t < 16 ? 0xffffu : 0xffff0000u;
+    s[t] = x[t]; __syncwarp(m); y[t] = s[t ^ 1];
+}
+extern "C" __global__ void same_value(int* f) { if (threadIdx.x > 3) f[0] = 7; }
+extern "C" __global__ void bytes(unsigned char* b, unsigned short* h) { b[threadIdx.x] = 1; h[threadIdx.x] = 2; __syncthreads(); b[threadIdx.x ^ 1] += 1; h[threadIdx.x ^ 1] += 1; }
+"""
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending", "random"])
+def test_correct_synchronisation_gives_no_report(order):
+    x, y = np.ones(64, np.float32), np.zeros(400, np.float32)
+    go = lambda name, grid, block, *args: run(FINE, name, grid, block, *args, order=order)
+    go("last_block", 5, 64, x, y, np.zeros(1, np.uint32))
+    assert y[0] == 320
+    v = np.zeros(1, np.int32)
+    go("lock", 3, 64, np.zeros(1, np.int32), v)
+    assert v[0] == 192
+    data = np.zeros(2, np.int32)
+    go("flag", 1, 64, np.zeros(1, np.int32), data)
+    assert data[1] == 5
+    go("partial", 1, 32, x, y)
+    go("same_value", 3, 64, v)
+    b, h = np.zeros(64, np.uint8), np.zeros(64, np.uint16)
+    go("bytes", 1, 64, b, h)
+    assert (b == 2).all() and (h == 3).all()
+
+
+RACE = 'extern "C" __global__ void k(int* y) { y[0] = threadIdx.x + 64 * blockIdx.x; }\n'
+
+
+def test_a_race_shows_as_different_values_in_different_orders():
+    seen = {}
+    for order in ("ascending", "descending", "random"):
+        y = np.zeros(1, np.int32)
+        run(RACE, "k", 3, 64, y, sanitize=False, order=order, seed=1)
+        seen[order] = int(y[0])
+    assert seen["ascending"] == 191 and seen["descending"] == 0 and seen["random"] not in (191, 0)
+
+
+def test_workers_share_the_blocks():
+    y = np.zeros(64 * 300, np.float32)
+    run('extern "C" __global__ void k(float* y) { extern __shared__ float s[]; s[threadIdx.x] = blockIdx.x; __syncthreads(); y[blockIdx.x * 64 + threadIdx.x] = s[63 - threadIdx.x]; }\n',
+        "k", 300, 64, y, sanitize=False, workers=3, smem=256)  # fmt: skip
+    np.testing.assert_array_equal(y.reshape(300, 64), np.repeat(np.arange(300, dtype=np.float32)[:, None], 64, 1))
