@@ -49,8 +49,8 @@ from gpudl._serialization import load, save
 from gpudl._tensor import Size, Tensor
 from gpudl._version import __version__
 from gpudl.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from gpudl.ops.conv2d import conv2d, conv_transpose2d
 from gpudl.ops.activation import celu, prelu, relu, selu
+from gpudl.ops.conv2d import conv2d, conv_transpose2d
 from gpudl.ops.copy import clone
 from gpudl.ops.elementwise import (
     abs,
@@ -65,8 +65,6 @@ from gpudl.ops.elementwise import (
     clip,
     cos,
     div,
-    div as divide,
-    div as true_divide,
     eq,
     erf,
     exp,
@@ -81,9 +79,9 @@ from gpudl.ops.elementwise import (
     isnan,
     le,
     log,
-    log10,
     log1p,
     log2,
+    log10,
     logical_and,
     logical_not,
     logical_or,
@@ -93,7 +91,6 @@ from gpudl.ops.elementwise import (
     maximum,
     minimum,
     mul,
-    mul as multiply,
     ne,
     neg,
     positive,
@@ -108,11 +105,23 @@ from gpudl.ops.elementwise import (
     sqrt,
     square,
     sub,
-    sub as subtract,
     tanh,
     trunc,
     where,
 )
+from gpudl.ops.elementwise import (
+    div as divide,
+)
+from gpudl.ops.elementwise import (
+    div as true_divide,
+)
+from gpudl.ops.elementwise import (
+    mul as multiply,
+)
+from gpudl.ops.elementwise import (
+    sub as subtract,
+)
+from gpudl.ops.log_softmax import log_softmax
 from gpudl.ops.matmul import addmm, bmm, dot, matmul, mm, mv, outer
 from gpudl.ops.reduce import (
     all,
@@ -140,8 +149,8 @@ from gpudl.ops.softmax import softmax
 from gpudl.ops.view import (
     broadcast_to,
     flatten,
-    movedim,
     moveaxis,
+    movedim,
     permute,
     ravel,
     reshape,

@@ -39,6 +39,7 @@ def wrap(array: Any, device: Device, storage: Storage | None = None) -> Tensor:
     t._array, t.device = array, device
     t._storage = Storage() if storage is None else storage
     t._node, t._index, t._leaf, t.requires_grad, t._grad = None, 0, None, False, None
+    t._view = t._views = None
     return t
 
 
@@ -77,6 +78,9 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
     return method
 
 
+_UNTRACKED = "this view was not made by a view operation inside the graph, so its base would not notice; write base[...] = ... instead"
+
+
 class Tensor:
     """An n-dimensional array that remembers how it was made, with PyTorch's names.
 
@@ -84,7 +88,7 @@ class Tensor:
     `.numpy()` or through the array given to `from_numpy` are not seen by the check for in-place changes.
     """
 
-    __slots__ = ("__weakref__", "_array", "_grad", "_index", "_leaf", "_node", "_storage", "device", "requires_grad")
+    __slots__ = ("__weakref__", "_array", "_grad", "_index", "_leaf", "_node", "_storage", "_view", "_views", "device", "requires_grad")
     __array_priority__ = 1000  # NumPy arrays on the left leave the operator to us
 
     _array: Any
@@ -93,6 +97,8 @@ class Tensor:
     _leaf: Any
     _node: Any
     _storage: Storage
+    _view: tuple[Tensor, tuple[Any, ...]] | None  # what this is a view of, and the ops (class, params) that lead there
+    _views: Any  # the live views of this tensor by id, held weakly; None before the first
     device: Device
     requires_grad: bool
 
@@ -102,6 +108,7 @@ class Tensor:
         made = _creation.tensor(data, dtype=dtype or (None if hasattr(data, "dtype") else _dtypes.get_default_dtype()), device=device)
         self._array, self.device, self._storage = made._array, made.device, made._storage
         self._node, self._index, self._leaf, self.requires_grad, self._grad = None, 0, None, False, None
+        self._view = self._views = None
         if requires_grad:
             self.requires_grad_()
 
@@ -163,6 +170,8 @@ class Tensor:
         return wrap(self._array, self.device, self._storage)
 
     def detach_(self) -> Tensor:
+        if self._view is not None and self.requires_grad:
+            raise RuntimeError("detach_: this tensor is a view, whose base would still write its graph here; use detach()")
         self._node, self._index, self.requires_grad = None, 0, False
         return self
 
@@ -176,6 +185,7 @@ class Tensor:
         if value.shape != self.shape and self._node is not None:
             raise ShapeError(f"data: cannot give a tensor of shape {tuple(self.shape)} that is part of a graph the shape {tuple(value.shape)}")
         self._array, self.device, self._storage = value._array, value.device, Storage()
+        self._view = self._views = None
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
         """Call `hook(grad)` when this tensor's gradient is complete; what it returns, if anything, replaces the gradient."""
@@ -205,8 +215,34 @@ class Tensor:
     def _check_writable(self, what: str) -> None:
         if self.requires_grad and self._node is None and autograd.is_grad_enabled():
             raise RuntimeError(f"{what}: a leaf that requires a gradient cannot be changed in place; do it under no_grad(), or clone() first")
+        if self._view is not None and autograd.is_grad_enabled():
+            base = self._view[0]
+            if base.requires_grad and base._node is None:
+                raise RuntimeError(
+                    f"{what}: this is a view of a leaf that requires a gradient, which cannot be changed in place; do it under no_grad(), or clone() first"
+                )
+            if base.requires_grad and not self._is_tracked():
+                raise RuntimeError(f"{what}: {_UNTRACKED}")
+        if any(s == 0 and n > 1 for s, n in zip(self._array.strides, self._array.shape, strict=True)) and self._array.size:
+            raise RuntimeError(f"{what}: elements of this expanded tensor {tuple(self.shape)} share memory; clone() it first")
         if isinstance(self._array, np.ndarray) and not self._array.flags.writeable:
             raise RuntimeError(f"{what}: this memory is read-only; clone() the tensor first")
+
+    def _made_view(self, view: Tensor, op: Any) -> None:
+        """Note that `view` shows this tensor's memory and that `op` made it, so that an in-place change of either reaches the other's graph.
+
+        A view made outside the graph (under no_grad) of a tensor inside it, and what an op that is no view op hands through, is not
+        tracked: changing it in place where gradients are recorded is an error.
+        """
+        base, steps = (self, ()) if self._view is None else self._view
+        view._view = base, (*steps, (type(op), op.params))
+        if op.view and (self._view is None or self._is_tracked()) and (autograd.is_grad_enabled() or not base.requires_grad):
+            if base._views is None:
+                base._views = weakref.WeakValueDictionary()
+            base._views[id(view)] = view
+
+    def _is_tracked(self) -> bool:
+        return self._view is not None and self._view[0]._views is not None and self._view[0]._views.get(id(self)) is self
 
     def _become(self, result: Tensor, what: str) -> Tensor:
         """Take over the value (into the same memory) and the place in the graph of `result`: what every in-place method does."""
@@ -217,14 +253,35 @@ class Tensor:
             raise RuntimeError(f"{what}: the result is {result.dtype} and cannot be written into {self.dtype}; use the out-of-place operation")
         if result.dtype != self.dtype:
             result = result.to(self.dtype)
+        if result.requires_grad:
+            if result._node is None:  # a leaf is not made of anything: its copy is
+                result = ops.clone(result)
+            if self._view is not None and not self._is_tracked():
+                raise RuntimeError(f"{what}: {_UNTRACKED}")
+        for saved in (result._node.saved or {}).values() if isinstance(result._node, autograd.Op) and result._node is not self._node else ():
+            if saved.storage is self._storage:  # its backward reads what is about to be overwritten: it gets a copy
+                saved.array, saved.storage = kernels.contiguous(self.device, saved.array, copy=True), None
         if result._array is not self._array:
             kernels.copy_into(self.device, self._array, result._array)
         self._wrote()
-        if result.requires_grad:
-            self._node, self._index, self.requires_grad = result._node, result._index, True
-        elif autograd.is_grad_enabled():
-            self._node, self._index, self.requires_grad = None, 0, False
+        if result.requires_grad or autograd.is_grad_enabled():
+            self._rebase(result)
         return self
+
+    def _rebase(self, written: Tensor) -> None:
+        """The memory now holds the value of `written`: take its place in the graph, and tell the base and all views of this memory."""
+        base = self
+        if self._view is not None:
+            base, steps = self._view
+            if not (base.requires_grad or written.requires_grad):
+                return
+            written = ops.written(base, written, steps)
+        base._node, base._index, base.requires_grad = written._node, written._index, written.requires_grad
+        if base._views:
+            with autograd.enable_grad():
+                for view in list(base._views.values()):
+                    again = ops.follow(base, view._view[1])
+                    view._node, view._index, view.requires_grad = again._node, again._index, again.requires_grad
 
     # ------------------------------------------------------------------------------------------------------------------ facts
     @property
@@ -427,7 +484,7 @@ class Tensor:
         with autograd.no_grad():
             made = ops.clone(self)
         copied = type(self).__new__(type(self))
-        for name in ("_array", "device", "_storage", "_node", "_index", "_leaf", "_grad"):
+        for name in ("_array", "device", "_storage", "_node", "_index", "_leaf", "_grad", "_view", "_views"):
             setattr(copied, name, getattr(made, name))
         copied.requires_grad = self.requires_grad
         memo[id(self)] = copied
@@ -441,6 +498,9 @@ class Tensor:
     # ------------------------------------------------------------------------------------------------------------------ operations
     def softmax(self, dim: Any = None, dtype: Any = None) -> Tensor:
         return ops.softmax(self, dim, dtype=dtype)
+
+    def log_softmax(self, dim: Any = None, dtype: Any = None) -> Tensor:
+        return ops.log_softmax(self, dim, dtype=dtype)
 
     # --- elementwise: each also in place, with an underscore
     add, add_ = _both("add")
@@ -488,6 +548,7 @@ class Tensor:
     tanh, tanh_ = _both("tanh")
     sigmoid, sigmoid_ = _both("sigmoid")
     erf, erf_ = _both("erf")
+    relu, relu_ = _both("relu")
     floor, floor_ = _both("floor")
     ceil, ceil_ = _both("ceil")
     round, round_ = _both("round")
@@ -712,6 +773,7 @@ def _rebuild(kind: type[Tensor], host: np.ndarray, device: str, requires_grad: b
     made = kind.__new__(kind)  # a Parameter stays one
     made._array, made.device, made._storage = where.from_host(host), where, Storage()
     made._node, made._index, made._leaf, made.requires_grad, made._grad = None, 0, None, requires_grad, None
+    made._view = made._views = None
     return made
 
 

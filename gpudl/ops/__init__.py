@@ -22,6 +22,7 @@ from gpudl.ops.activation import (
 from gpudl.ops.batch_norm import batch_norm, batch_norm_relu
 from gpudl.ops.conv2d import conv2d, conv2d_relu, conv2d_relu_max_pool2d, conv_transpose2d
 from gpudl.ops.copy import clone, copy_, fill_, to
+from gpudl.ops.cross_entropy import cross_entropy, nll_loss
 from gpudl.ops.elementwise import (
     abs,
     add,
@@ -49,9 +50,9 @@ from gpudl.ops.elementwise import (
     isnan,
     le,
     log,
-    log10,
     log1p,
     log2,
+    log10,
     logical_and,
     logical_not,
     logical_or,
@@ -114,8 +115,8 @@ from gpudl.ops.view import (
     expand,
     expand_as,
     flatten,
-    movedim,
     moveaxis,
+    movedim,
     permute,
     ravel,
     reshape,
@@ -130,6 +131,9 @@ from gpudl.ops.view import (
 )
 
 __all__ = [
+    "log_softmax",
+    "nll_loss",
+    "cross_entropy",
     "abs",
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
