@@ -46,6 +46,25 @@ from gpudl._dtypes import (
 )
 from gpudl._errors import DeviceError, DtypeError, KernelError, ShapeError
 from gpudl._serialization import load, save
+from gpudl._random import (
+    Generator,
+    bernoulli,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    multinomial,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+    seed,
+    set_rng_state,
+)
 from gpudl._tensor import Size, Tensor
 from gpudl._version import __version__
 from gpudl.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled

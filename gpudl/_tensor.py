@@ -67,6 +67,18 @@ def _both(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return _method(name), _inplace(name)
 
 
+def _random(name: str) -> Callable[..., Any]:
+    """A method that is the function of _random.py with this name."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        from gpudl import _random
+
+        return getattr(_random, name)(self, *args, **kwargs)
+
+    method.__name__, method.__doc__ = name, f"See `gpudl.{name}`."
+    return method
+
+
 def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
     """A Python operator; what is neither number nor data gets its own turn (`tensor == None` is False)."""
 
@@ -755,6 +767,15 @@ class Tensor:
 
     def addmm(self, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
         return ops.addmm(self, mat1, mat2, beta=beta, alpha=alpha)
+
+    # --- random numbers, in place
+    uniform_ = _random("uniform_")
+    normal_ = _random("normal_")
+    bernoulli_ = _random("bernoulli_")
+    random_ = _random("random_")
+    exponential_ = _random("exponential_")
+    bernoulli = _random("bernoulli")
+    multinomial = _random("multinomial")
 
     # --- in place
     def copy_(self, src: Any, non_blocking: Any = False) -> Tensor:
