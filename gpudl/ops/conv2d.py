@@ -18,7 +18,7 @@ from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, Step, ceil_div, ladder
 from gpudl.ops import _epilogue, pool
 from gpudl.ops._common import check_float, check_tensor, pair
-from gpudl.ops.pool import MaxUnpool
+from gpudl.ops.pool import MaxUnpool, launch_max_pool, launch_unpool
 
 BLOCK = 256
 BM, BN, BK, TM, TN = 32, 64, 16, 4, 4  # filters and places of a block's tile, step along the sum, thread tile
@@ -102,6 +102,36 @@ ladder(
         **tiles,
     ),
 )  # fmt: skip
+
+TI, TJ, WARPS = 8, 8, 4  # pooled results of a block; its threads share the filters in WARPS parts
+
+
+def piece(n: int, step: int, spread: int, window: int, stride: int, dilation: int, filter: int) -> int:
+    """Rows of the image under n rows of pooled results."""
+    return ((n - 1) * step + (window - 1) * spread) * stride + (filter - 1) * dilation + 1
+
+
+ladder(
+    "conv2d_relu_max_pool2d.forward",
+    Kernel(
+        "01_naive.cu",
+        grid=lambda N, K, I, J: ceil_div(N * K * I * J, BLOCK),
+        block=BLOCK,
+        BLOCK=BLOCK,
+        traffic=lambda N, C, K, R, S, I, J, A, B, groups, itemsize: 2 * products(N, C, K, R, S, I * A, J * B, groups, itemsize),
+    ),
+    Kernel(
+        "02_image_tile.cu",
+        grid=lambda N, I, J: N * ceil_div(I, TI) * ceil_div(J, TJ),
+        block=(TI * TJ, WARPS),
+        smem=lambda C, rows, cols, itemsize: C * rows * cols * max(itemsize, 4),
+        when=lambda C, rows, cols, groups, itemsize: groups == 1 and C * rows * cols * max(itemsize, 4) <= 48 * 1024,
+        traffic=lambda N, C, I, J, rows, cols, itemsize: itemsize * N * ceil_div(I, TI) * ceil_div(J, TJ) * C * rows * cols,
+        TI=TI,
+        TJ=TJ,
+        WARPS=WARPS,
+    ),
+)
 
 
 def conv2d(
@@ -395,6 +425,8 @@ class Conv2d(Op, name="conv2d", function="_conv2d"):
 class Conv2dPool(Op, name="conv2d_relu_max_pool2d"):
     """Max pooling of act(conv2d): act may be None or anything that grows, so that it may change places with the maximum."""
 
+    ladders = ("conv2d_relu_max_pool2d.forward", "max_pool2d.backward", "epilogue.backward", "conv2d.dgrad", "conv2d.wgrad")
+
     def forward_cpu(
         self, x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: Any, pool: Any, out: Any
     ) -> Any:
@@ -417,6 +449,39 @@ class Conv2dPool(Op, name="conv2d_relu_max_pool2d"):
             cpu.dgrad(middle, w, *where, self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
             cpu.wgrad(x, middle, *where, self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
             dy.sum((0, 2, 3)) if self.needs[2] else None,
+        )
+
+    def forward_kernel(
+        self, x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: Any, pool: Any, out: Any
+    ) -> Any:
+        y = self.device.empty((x.shape[0], w.shape[0], *out), x.dtype)
+        window, step, rim, spread = pool["window"], pool["stride"], pool["pad"], pool["dilation"]
+        if window[0] * window[1] > 256:  # the places of the maxima would not fit into a byte
+            middle = launch_forward(self, x, w, b, stride, pad, dilation, groups, size, act)
+            at = self.device.empty(y.shape, np.int64)
+            launch_max_pool(self, middle, y, at, **pool)
+        else:
+            at = self.device.empty(y.shape, np.uint8)
+            rows, cols = (piece(n, *v) for n, *v in zip((TI, TJ), step, spread, window, stride, dilation, w.shape[2:]))
+            self.launch(
+                "conv2d_relu_max_pool2d.forward", _epilogue.defines(b is not None, act), x=x, w=w, bias=w if b is None else b, z=y, at=at,
+                **_scalars(x.shape, w.shape, (*y.shape[:2], *size), stride, pad, dilation, groups), I=out[0], J=out[1], A=window[0], B=window[1],
+                step_h=step[0], step_w=step[1], rim_h=rim[0], rim_w=rim[1], spread_h=spread[0], spread_w=spread[1], rows=rows, cols=cols,
+            )  # fmt: skip
+        self._save(x, w, y, at)
+        return y
+
+    def backward_kernel(
+        self, dy: Any, x: Any, w: Any, y: Any, at: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: Any, pool: Any
+    ) -> Any:
+        shape = (*dy.shape[:2], *size)
+        dy, db = _epilogue.backward_kernel(self, dy, y, act, self.needs[2], 1)
+        middle = launch_unpool(self, dy, at, **pool, shape=shape)
+        where = (stride, pad, dilation, groups)
+        return (
+            launch_dgrad(self, middle, w, *where, self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
+            launch_wgrad(self, x, middle, *where, self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
+            db,
         )
 
     def backward_graph(

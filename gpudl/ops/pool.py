@@ -14,8 +14,52 @@ from gpudl import _dtypes
 from gpudl._cpu import pool as cpu
 from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
+from gpudl._dtypes import float32, float64
 from gpudl.autograd import Cost, Op, Sample
+from gpudl.kernels import Kernel, Step, ceil_div, ladder
 from gpudl.ops._common import check_float, check_tensor, pair
+
+BLOCK = 256
+WARPS = 8  # windows of a block, one warp each
+by_result = dict(grid=lambda M, P, Q: ceil_div(M * P * Q, BLOCK), block=BLOCK)
+by_image = dict(grid=lambda M, H, W: ceil_div(M * H * W, BLOCK), block=BLOCK)
+ladder(  # the op says which form of index it wants: `offsets`
+    "max_pool2d.forward",
+    Kernel("01_naive.cu", **by_result, BLOCK=BLOCK, when=lambda offsets: not offsets, traffic=lambda M, H, W, P, Q, itemsize: M * (itemsize * H * W + (itemsize + 8) * P * Q)),
+    Kernel("02_offsets.cu", **by_result, BLOCK=BLOCK, when=lambda offsets: offsets, traffic=lambda M, H, W, P, Q, itemsize: M * (itemsize * H * W + (itemsize + 1) * P * Q)),
+)
+ladder(
+    "max_pool2d.backward",
+    Kernel(
+        "01_naive.cu",
+        Step("max_pool2d_bwd_zero", **by_image),
+        Step("max_pool2d_bwd", **by_result),
+        BLOCK=BLOCK,
+        dtypes=(float32, float64),  # no atomic addition of halves on every architecture
+        deterministic=False,
+    ),
+    Kernel("02_gather.cu", **by_image, BLOCK=BLOCK),
+)
+ladder("max_pool2d.take", Kernel("01_naive.cu", **by_result, BLOCK=BLOCK))
+ladder(
+    "avg_pool2d.forward",
+    Kernel("01_naive.cu", **by_result, BLOCK=BLOCK, traffic=lambda M, P, Q, R, S, itemsize: itemsize * M * P * Q * (R * S + 1)),
+    Kernel("02_warp_window.cu", grid=lambda M, P, Q: ceil_div(M * P * Q, WARPS), block=(32, WARPS), WARPS=WARPS),
+    # a warp has 32 lanes to fill: from windows of that many elements on
+    choose=lambda H, W, P, Q, R, S: "02_warp_window" if (R * S or H * W // max(P * Q, 1)) >= 32 else "01_naive",
+)
+ladder(
+    "avg_pool2d.backward",
+    Kernel(
+        "01_naive.cu",
+        Step("avg_pool2d_bwd_zero", **by_image),
+        Step("avg_pool2d_bwd", **by_result),
+        BLOCK=BLOCK,
+        dtypes=(float32, float64),
+        deterministic=False,
+    ),
+    Kernel("02_gather.cu", **by_image, BLOCK=BLOCK),
+)
 
 
 def max_pool2d(
@@ -137,6 +181,47 @@ def _adaptive(op: str, input: Any, output_size: Any) -> tuple[int, int]:
     return pair(op, "output_size", tuple(h if n is None else n for n, h in zip(sizes, input.shape[-2:])), 0)
 
 
+def _scalars(shape: Any, size: Any, window: Any, stride: Any, pad: Any) -> dict[str, int]:
+    """The sizes that every pooling kernel takes."""
+    return dict(
+        M=shape[0] * shape[1], H=shape[2], W=shape[3], P=size[0], Q=size[1], R=window[0], S=window[1],
+        stride_h=stride[0], stride_w=stride[1], pad_h=pad[0], pad_w=pad[1],
+    )  # fmt: skip
+
+
+def launch_max_pool(op: Op, x: Any, y: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> None:
+    scalars = _scalars(x.shape, y.shape[2:], window, stride, pad)
+    op.launch(
+        "max_pool2d.forward", x=x, y=y, at=at, **scalars, dilation_h=dilation[0], dilation_w=dilation[1], offsets=at.dtype == np.uint8
+    )  # fmt: skip
+
+
+def launch_unpool(op: Op, dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any, shape: Any) -> Any:
+    dx = op.device.empty(shape, dy.dtype)
+    scalars = _scalars(shape, dy.shape[2:], window, stride, pad)
+    op.launch("max_pool2d.backward", dy=dy, at=at, dx=dx, **scalars, dilation_h=dilation[0], dilation_w=dilation[1])
+    return dx
+
+
+def launch_take(op: Op, x: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> Any:
+    y = op.device.empty(at.shape, x.dtype)
+    scalars = _scalars(x.shape, at.shape[2:], window, stride, pad)
+    op.launch("max_pool2d.take", x=x, at=at, y=y, **scalars, dilation_h=dilation[0], dilation_w=dilation[1])
+    return y
+
+
+def launch_average(op: Op, x: Any, window: Any, stride: Any, pad: Any, size: Any, include: bool, divisor: int) -> Any:
+    y = op.device.empty((*x.shape[:2], *size), x.dtype)
+    op.launch("avg_pool2d.forward", x=x, y=y, **_scalars(x.shape, size, window, stride, pad), include=include, divisor=divisor)
+    return y
+
+
+def launch_spread(op: Op, dy: Any, window: Any, stride: Any, pad: Any, include: bool, divisor: int, shape: Any) -> Any:
+    dx = op.device.empty(shape, dy.dtype)
+    op.launch("avg_pool2d.backward", dy=dy, dx=dx, **_scalars(shape, dy.shape[2:], window, stride, pad), include=include, divisor=divisor)
+    return dx
+
+
 class MaxPool2d(Op, name="max_pool2d"):
     def forward_cpu(self, x: Any, window: Any, stride: Any, pad: Any, dilation: Any, size: Any, indices: bool) -> Any:
         y, at = cpu.max_forward(x, window, stride, pad, dilation, size)
@@ -147,6 +232,18 @@ class MaxPool2d(Op, name="max_pool2d"):
 
     def backward_cpu(self, dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> Any:
         return cpu.max_unpool(dy, at, window, stride, pad, dilation, self.meta[0][0])  # type: ignore[attr-defined]
+
+    def forward_kernel(self, x: Any, window: Any, stride: Any, pad: Any, dilation: Any, size: Any, indices: bool) -> Any:
+        naive = self.picked.get("max_pool2d.forward") == "01_naive"  # type: ignore[attr-defined]
+        offsets = not indices and not naive and 0 < window[0] * window[1] <= 256
+        y = self.device.empty((*x.shape[:2], *size), x.dtype)
+        at = self.device.empty(y.shape, np.uint8 if offsets else np.int64)
+        launch_max_pool(self, x, y, at, window, stride, pad, dilation)
+        self.save(at=at if self.needs[0] else None)
+        return (y, at) if indices else y
+
+    def backward_kernel(self, dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> Any:
+        return launch_unpool(self, dy, at, window, stride, pad, dilation, self.meta[0][0])  # type: ignore[attr-defined]
 
     def backward_graph(self, dy: Tensor, at: Tensor, window: Any, stride: Any, pad: Any, dilation: Any) -> Tensor:
         shape = self.meta[0][0]  # type: ignore[attr-defined]
@@ -197,8 +294,10 @@ def _distinct(rng: Any, shape: Any) -> np.ndarray:
     return (0.1 * rng.permutation(size) - 0.05 * size).reshape(shape)
 
 
-class MaxUnpool(Op, name="max_unpool"):
+class MaxUnpool(Op, name="max_unpool", function="_max_unpool"):
     """dy at the place of each maximum, summed: max_pool2d's gradient."""
+
+    ladders = ("max_pool2d.backward", "max_pool2d.take")
 
     def forward_cpu(self, dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any, shape: Any) -> Any:
         self.save(at=at)
@@ -207,8 +306,34 @@ class MaxUnpool(Op, name="max_unpool"):
     def backward_cpu(self, dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any, shape: Any) -> Any:
         return cpu.max_take(dy, at, window, stride, pad, dilation)
 
+    def forward_kernel(self, dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any, shape: Any) -> Any:
+        self.save(at=at)
+        return launch_unpool(self, dy, at, window, stride, pad, dilation, shape)
+
+    def backward_kernel(self, dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any, shape: Any) -> Any:
+        return launch_take(self, dy, at, window, stride, pad, dilation)
+
     def backward_graph(self, dy: Tensor, at: Tensor, window: Any, stride: Any, pad: Any, dilation: Any) -> Tensor:
         return MaxTake.apply(dy, at, window=window, stride=stride, pad=pad, dilation=dilation)
+
+    # Read off the class by tests and benches, never through an instance.
+    def literals() -> Any:
+        dy, at = np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), np.array([[[[3, 2], [1, 0]]]], np.uint8)
+        yield [dy, at, (2, 2), (1, 1), (0, 0), (1, 1), (1, 1, 3, 3)], [[[[0.0, 0.0, 0.0], [0.0, 10.0, 0.0], [0.0, 0.0, 0.0]]]]
+        yield [dy, at, (2, 2), (2, 2), (0, 0), (1, 1), (1, 1, 4, 4)], [[[[0, 0, 0, 0], [0, 1, 2, 0], [0, 3, 4, 0], [0, 0, 0, 0]]]]
+
+    def samples(rng: Any) -> Any:
+        at = rng.integers(0, 6, size=(2, 3, 3, 4)).astype(np.uint8)
+        yield Sample(rng.normal(size=at.shape), at, (2, 3), (1, 2), (0, 0), (2, 1), (2, 3, 5, 9))
+        h, w = np.array([[0], [2], [4]]) + rng.integers(0, 2, size=(1, 2, 3, 3)), np.array([0, 2, 4]) + rng.integers(0, 3, size=(1, 2, 3, 3))
+        yield Sample(rng.normal(size=h.shape), h * 7 + w, (0, 0), (0, 0), (0, 0), (1, 1), (1, 2, 6, 7))  # adaptive
+
+    def cost(dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any, shape: Any) -> Cost:
+        return Cost(bytes=dy.nbytes + at.nbytes + int(np.prod(shape)) * dy.itemsize, flops=dy.size)
+
+
+def _max_unpool(dy: Tensor, at: Tensor, window: Any, stride: Any, pad: Any, dilation: Any, shape: Any) -> Tensor:
+    return MaxUnpool.apply(dy, at, window=window, stride=stride, pad=pad, dilation=dilation, shape=shape)
 
 
 class MaxTake(Op, name="max_take"):
@@ -217,6 +342,13 @@ class MaxTake(Op, name="max_take"):
     def forward_cpu(self, x: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> Any:
         self.save(at=at)
         return cpu.max_take(x, at, window, stride, pad, dilation)
+
+    def forward_kernel(self, x: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> Any:
+        self.save(at=at)
+        return launch_take(self, x, at, window, stride, pad, dilation)
+
+    def backward_kernel(self, dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> Any:
+        return launch_unpool(self, dy, at, window, stride, pad, dilation, self.meta[0][0])  # type: ignore[attr-defined]
 
     def backward_cpu(self, dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> Any:
         return cpu.max_unpool(dy, at, window, stride, pad, dilation, self.meta[0][0])  # type: ignore[attr-defined]
@@ -234,6 +366,12 @@ class AvgPool2d(Op, name="avg_pool2d", function="_avg_pool2d"):
 
     def backward_cpu(self, dy: Any, window: Any, stride: Any, pad: Any, include: bool, divisor: int) -> Any:
         return cpu.avg_backward(dy, window, stride, pad, include, divisor, self.meta[0][0])  # type: ignore[attr-defined]
+
+    def forward_kernel(self, x: Any, window: Any, stride: Any, pad: Any, size: Any, include: bool, divisor: int) -> Any:
+        return launch_average(self, x, window, stride, pad, size, include, divisor)
+
+    def backward_kernel(self, dy: Any, window: Any, stride: Any, pad: Any, include: bool, divisor: int) -> Any:
+        return launch_spread(self, dy, window, stride, pad, include, divisor, self.meta[0][0])  # type: ignore[attr-defined]
 
     def backward_graph(self, dy: Tensor, window: Any, stride: Any, pad: Any, include: bool, divisor: int) -> Tensor:
         shape = self.meta[0][0]  # type: ignore[attr-defined]
@@ -303,6 +441,12 @@ class AvgUnpool(Op, name="avg_unpool"):
 
     def backward_cpu(self, dy: Any, window: Any, stride: Any, pad: Any, include: bool, divisor: int) -> Any:
         return cpu.avg_forward(dy, window, stride, pad, self.meta[0][0][2:], include, divisor)  # type: ignore[attr-defined]
+
+    def forward_kernel(self, dy: Any, window: Any, stride: Any, pad: Any, include: bool, divisor: int, shape: Any) -> Any:
+        return launch_spread(self, dy, window, stride, pad, include, divisor, shape)
+
+    def backward_kernel(self, dy: Any, window: Any, stride: Any, pad: Any, include: bool, divisor: int) -> Any:
+        return launch_average(self, dy, window, stride, pad, self.meta[0][0][2:], include, divisor)  # type: ignore[attr-defined]
 
     def backward_graph(self, dy: Tensor, window: Any, stride: Any, pad: Any, include: bool, divisor: int) -> Tensor:
         size = self.meta[0][0][2:]  # type: ignore[attr-defined]

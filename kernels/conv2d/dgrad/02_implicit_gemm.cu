@@ -14,7 +14,7 @@
 constexpr int ROWS = BM / TM, COLS = BN / TN, THREADS = ROWS * COLS;
 static_assert(BM % TM == 0 && BN % TN == 0 && THREADS % BN == 0, "whole thread tiles; a thread gathers for one place");
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     conv2d_bwd_dx(const T* __restrict__ dy, const T* __restrict__ w, T* __restrict__ dx, int64_t N, int C, int H, int W, int K, int R,
                   int S, int P, int Q, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w, int groups) {
     __shared__ acc_t Ws[BK][BM + 1], Ys[BK][BN];  // one more column: w is stored down a column
