@@ -685,6 +685,93 @@ class Tensor:
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, index)
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        ops.setitem(self, index, value)
+
+    def select(self, dim: Any, index: Any) -> Tensor:
+        return ops.select(self, dim, index)
+
+    def narrow(self, dim: Any, start: Any, length: Any) -> Tensor:
+        return ops.narrow(self, dim, start, length)
+
+    def unbind(self, dim: Any = 0) -> tuple[Tensor, ...]:
+        return ops.unbind(self, dim)
+
+    def split(self, split_size: Any, dim: Any = 0) -> tuple[Tensor, ...]:
+        return ops.split(self, split_size, dim)
+
+    def chunk(self, chunks: Any, dim: Any = 0) -> tuple[Tensor, ...]:
+        return ops.chunk(self, chunks, dim)
+
+    def diagonal(self, offset: Any = 0, dim1: Any = 0, dim2: Any = 1) -> Tensor:
+        return ops.diagonal(self, offset, dim1, dim2)
+
+    def diag(self, diagonal: Any = 0) -> Tensor:
+        return ops.diag(self, diagonal)
+
+    def tril(self, diagonal: Any = 0) -> Tensor:
+        return ops.tril(self, diagonal)
+
+    def triu(self, diagonal: Any = 0) -> Tensor:
+        return ops.triu(self, diagonal)
+
+    def flip(self, *dims: Any) -> Tensor:
+        return ops.flip(self, *dims)
+
+    def roll(self, shifts: Any, dims: Any = None) -> Tensor:
+        return ops.roll(self, shifts, dims)
+
+    def repeat(self, *repeats: Any) -> Tensor:
+        return ops.repeat(self, *repeats)
+
+    def tile(self, *dims: Any) -> Tensor:
+        return ops.tile(self, *dims)
+
+    def repeat_interleave(self, repeats: Any, dim: Any = None) -> Tensor:
+        return ops.repeat_interleave(self, repeats, dim)
+
+    def index_select(self, dim: Any, index: Any) -> Tensor:
+        return ops.index_select(self, dim, index)
+
+    def gather(self, dim: Any, index: Any) -> Tensor:
+        return ops.gather(self, dim, index)
+
+    def take_along_dim(self, indices: Any, dim: Any = None) -> Tensor:
+        return ops.take_along_dim(self, indices, dim)
+
+    def scatter(self, dim: Any, index: Any, src: Any) -> Tensor:
+        return ops.scatter(self, dim, index, src)
+
+    def scatter_(self, dim: Any, index: Any, src: Any) -> Tensor:
+        return ops.scatter_(self, dim, index, src)
+
+    def scatter_add(self, dim: Any, index: Any, src: Any) -> Tensor:
+        return ops.scatter_add(self, dim, index, src)
+
+    def index_add(self, dim: Any, index: Any, source: Any, *, alpha: Any = 1) -> Tensor:
+        return ops.index_add(self, dim, index, source, alpha=alpha)
+
+    def masked_select(self, mask: Any) -> Tensor:
+        return ops.masked_select(self, mask)
+
+    def nonzero(self, *, as_tuple: Any = False) -> Any:
+        return ops.nonzero(self, as_tuple=as_tuple)
+
+    def sort(self, dim: Any = -1, descending: Any = False, stable: Any = False) -> Any:
+        return ops.sort(self, dim, descending, stable)
+
+    def argsort(self, dim: Any = -1, descending: Any = False, stable: Any = False) -> Tensor:
+        return ops.argsort(self, dim, descending, stable)
+
+    def topk(self, k: Any, dim: Any = -1, largest: Any = True, sorted: Any = True) -> Any:
+        return ops.topk(self, k, dim, largest, sorted)
+
+    def scatter_add_(self, dim: Any, index: Any, src: Any) -> Tensor:
+        return self._become(ops.scatter_add(self, dim, index, src), "scatter_add_")
+
+    def index_add_(self, dim: Any, index: Any, source: Any, *, alpha: Any = 1) -> Tensor:
+        return self._become(ops.index_add(self, dim, index, source, alpha=alpha), "index_add_")
+
     # --- reductions
     def sum(self, dim: Any = None, keepdim: Any = False, *, dtype: Any = None) -> Tensor:
         return ops.sum(self, dim, keepdim, dtype=dtype)

@@ -223,6 +223,7 @@ class Op:
     function: ClassVar[str]  # the public function in the op's module, where it has another name
     registry: ClassVar[dict[str, type[Op]]] = {}
     widen: ClassVar[bool] = True  # compute halves in float32 on the CPU
+    view: ClassVar[bool] = False  # the output shows the input's memory where it can: in-place changes pass through
     outputs = 1
     _names: ClassVar[dict[str, tuple[str, ...]]]
 
@@ -321,13 +322,18 @@ class Op:
         return out if dtype == np.float32 else out.astype(dtype)
 
     def _wrap(self, out: Any, inputs: Sequence[Tensor | None], arrays: Sequence[Any], index: int, record: bool) -> Tensor:
-        storage = None
+        source = None
         if getattr(out, "base", None) is not None or any(out is a for a in arrays):  # a view shares its input's storage
             for t, a in zip(inputs, arrays, strict=True):
                 if t is not None and (out is a or (a.size and out.size and self.device.shares_memory(out, a))):
-                    storage = t._storage
+                    source = t
                     break
-        tensor = wrap(out, self.device, storage)
+        if source is None:
+            tensor = wrap(out, self.device)
+        else:
+            tensor = wrap(out, self.device, source._storage)
+            if _dtypes.is_float(out.dtype):
+                source._made_view(tensor, self)
         if record and _dtypes.is_float(out.dtype):
             tensor._node, tensor._index, tensor.requires_grad = self, index, True
         return tensor

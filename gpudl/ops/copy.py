@@ -92,11 +92,15 @@ def copy_(input: Tensor, src: Any) -> Tensor:
 
 def fill_(input: Tensor, value: Any) -> Tensor:
     """Write one number into all of input's memory; returns input. RuntimeError for a leaf that requires a gradient."""
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise ShapeError(f"fill_: the value is {tuple(value.shape)}; a number or a 0-d tensor is needed. copy_ broadcasts")
+        return copy_(input, value)
     input._check_writable("fill_")
-    kernels.fill(input.device, input._array, value.item() if isinstance(value, Tensor) else value)
+    kernels.fill(input.device, input._array, value)
     input._wrote()
-    if autograd.is_grad_enabled():  # the old value, and what it came from, are gone
-        input._node, input._index, input.requires_grad = None, 0, False
+    if autograd.is_grad_enabled() and input.requires_grad:  # the old value, and what it came from, are gone
+        input._rebase(input.detach())
     return input
 
 

@@ -192,6 +192,7 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
 
 class Reshape(Op, name="reshape"):
     widen = False
+    view = True
 
     def forward_cpu(self, x: Any, shape: tuple[int, ...]) -> Any:
         return x.reshape(shape)
@@ -227,6 +228,7 @@ class Reshape(Op, name="reshape"):
 
 class Permute(Op, name="permute"):
     widen = False
+    view = True
 
     def forward_cpu(self, x: Any, dims: tuple[int, ...]) -> Any:
         return x.transpose(dims)
@@ -261,6 +263,7 @@ def inverse(dims: tuple[int, ...]) -> tuple[int, ...]:
 
 class Expand(Op, name="expand"):
     widen = False
+    view = True
 
     def forward_cpu(self, x: Any, shape: tuple[int, ...]) -> Any:
         return self.device.xp.broadcast_to(x, shape)

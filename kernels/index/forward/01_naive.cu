@@ -1,0 +1,17 @@
+// 01_naive: one thread an element of the result. Memory decides the speed and neighbours read neighbours wherever C > 1.
+//
+// Computes   y[o, i, c] = x[o, line[o, i, c], c]; x (O, K, C), y (O, I, C); line with strides so, si, sc: (0, 1, 0) is a row of indices
+// Launch     grid ceil(O*I*C/BLOCK), block BLOCK
+// FLOPs      0
+// Traffic    (2*sizeof(T) + 8)*O*I*C B requested; floor 2*sizeof(T)*O*I*C B and the indices once
+// Numerics   exact
+// Source     the definition
+#include "common.cuh"
+
+extern "C" __global__ void index_fwd(const T* __restrict__ x, const int64_t* __restrict__ line, T* __restrict__ y, int64_t O, int64_t K,
+                                     int64_t I, int64_t C, int64_t so, int64_t si, int64_t sc) {
+    const int64_t e = blockIdx.x * int64_t(BLOCK) + threadIdx.x;
+    if (e >= O * I * C) return;
+    const int64_t c = e % C, i = e / C % I, o = e / (C * I);
+    y[e] = x[(o * K + line[o * so + i * si + c * sc]) * C + c];
+}
