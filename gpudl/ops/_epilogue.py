@@ -52,8 +52,9 @@ def forward_(y: np.ndarray, act: str | None) -> np.ndarray:
     if act == "relu":
         np.maximum(y, 0, out=y)  # keeps a NaN, as PyTorch does
     elif act == "sigmoid":
-        e = np.exp(-np.abs(y))  # never overflows
-        np.divide(np.where(y < 0, e, 1), 1 + e, out=y)
+        np.exp(np.negative(y, out=y), out=y)  # as ops.sigmoid, bit for bit; exp overflows to inf, which gives the 0 wanted
+        y += 1
+        np.reciprocal(y, out=y)
     elif act == "tanh":
         np.tanh(y, out=y)
     return y
