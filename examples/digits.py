@@ -115,7 +115,7 @@ def draw_mistakes(path, dataset, predicted):
     wrong = np.flatnonzero(predicted != labels)[:24]
     columns = max(min(len(wrong), 8), 1)
     rows = max(-(-len(wrong) // columns), 1)
-    figure, axes = plt.subplots(rows, columns, figsize=(max(1.5 * columns, 4.5), 1.8 * rows + 0.6), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(max(1.5 * columns, 4.5), 1.8 * rows + 0.4), layout="constrained", squeeze=False)
     total = int((predicted != labels).sum())
     figure.suptitle(f"{total} of {len(labels)} test images misread" + (f", the first {len(wrong)}" if total > len(wrong) else ""))
     for ax in axes.flat:

@@ -44,6 +44,8 @@ class NNet(nn.Module):
             ACTIVATIONS[activation](),
             nn.Linear(hidden, 1),
         )
+        for p in self.parameters():  # larger than a Linear's own starting values: with two units those rarely lead to the solution
+            nn.init.normal_(p)
 
     def forward(self, x):
         return self.model(x)
@@ -96,7 +98,7 @@ def draw(path, models, points, classes, losses, device):
             ax.scatter(at[:, 0], at[:, 1], s=18, marker=marker, color=colour, edgecolor="white", linewidth=0.4, label=f"class {c}")
         ax.set(title=f"{name}: {accuracy(model, points, classes, device):.1%} of the test points", xlabel="$x_0$", ylabel="$x_1$")
         ax.set(xlim=(-0.5, 1.5), ylim=(-0.5, 1.5), aspect="equal")
-        ax.legend(loc="upper right")
+        ax.legend(loc="lower center", ncols=2)
     figure.colorbar(filled, ax=axes[:2], label="probability of class 1", shrink=0.85, ticks=[0, 0.25, 0.5, 0.75, 1])
     for (name, curve), style in zip(losses.items(), ("--", "-")):
         axes[2].plot(curve, style, color="black", label=name)
@@ -116,7 +118,7 @@ def main():
     parser.add_argument("--hidden", type=int, default=2, help="hidden units")
     parser.add_argument("--activation", choices=ACTIVATIONS, default="sigmoid", help="of the hidden units; none leaves a linear model")
     parser.add_argument("--noise", type=float, default=0.12, help="standard deviation around the corners")
-    parser.add_argument("--starts", type=int, default=5, help="how often to try again from other starting values")
+    parser.add_argument("--starts", type=int, default=10, help="how often to try again from other starting values")
     parser.add_argument("--output", type=Path, default=Path("out"), help="folder for the picture")
     args = parser.parse_args()
 
@@ -134,6 +136,7 @@ def main():
         losses[name] = train(network, x, y, args.epochs, args.lr, f"{name}, start {start}")
         if accuracy(network, points, classes, args.device) > 0.97:
             break
+        tqdm.write(f"start {start} ends at {accuracy(network, points, classes, args.device):.1%}: a local minimum, or a model that cannot do it")
 
     models = {"logistic regression": linear, name: network}
     for label, model in models.items():

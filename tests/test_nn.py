@@ -458,3 +458,332 @@ def test_parameter_list_and_dict():
     assert len(named) == 2 and [k for k, _ in named.items()] == ["b", "note"]
     with pytest.raises(KeyError, match="name of a method"):
         named["forward"] = p
+
+
+# ----------------------------------------------------------------------------------------------------------------------- layers
+def test_the_lectures_class():
+    """The class on the page "PyTorch: Neural Network Module", with the last line put under `def forward`."""
+
+    class NNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = nn.Sequential(
+                nn.Linear(2, 2),
+                nn.Sigmoid(),
+                nn.Linear(2, 1),
+                nn.Sigmoid(),
+            )
+
+        def forward(self, x):
+            x = self.model(x.float())
+
+            return x
+
+    net = NNet()
+    assert repr(net) == (
+        "NNet(\n  (model): Sequential(\n    (0): Linear(in_features=2, out_features=2, bias=True)\n    (1): Sigmoid()\n"
+        "    (2): Linear(in_features=2, out_features=1, bias=True)\n    (3): Sigmoid()\n  )\n)"
+    )
+    net.load_state_dict({"model.0.weight": [[1, 2], [3, 4]], "model.0.bias": [0, -1], "model.2.weight": [[5, -6]], "model.2.bias": [1]})
+    y = net(gpudl.tensor([[0.5, -0.25], [1.0, 1.0]], dtype=gpudl.float64))  # .float() inside
+
+    def sigmoid(v):
+        return 1 / (1 + np.exp(-v))
+
+    h = sigmoid(np.array([[0.5, -0.25], [1.0, 1.0]]) @ np.array([[1, 3], [2, 4]]) + [0, -1])
+    assert y.dtype == gpudl.float32 and y.shape == (2, 1)
+    np.testing.assert_allclose(array(y), sigmoid(h @ [[5], [-6]] + 1), rtol=1e-5)
+    y.sum().backward()
+    assert all(p.grad is not None and np.isfinite(array(p.grad)).all() for p in net.parameters())
+
+
+def test_layer_errors():
+    for make, message in (
+        (lambda: nn.Conv2d(3, 4, 3, padding_mode="reflect"), "padding_mode 'reflect' is not supported"),
+        (lambda: nn.Embedding(3, 4, max_norm=1.0), "max_norm=1.0 is not supported"),
+        (lambda: nn.Unflatten("name", (2, 3)), "named dimensions are not supported"),
+        (lambda: nn.ConvTranspose2d(1, 1, 2)(gpudl.ones(1, 1, 3, 3), output_size=(5, 5)), "output_size is not supported"),
+    ):
+        with pytest.raises(NotImplementedError, match=message):
+            make()
+    for make, message in (
+        (lambda: nn.Conv2d(3, 4, 3, groups=2), "in_channels = 3 must be divisible by groups = 2"),
+        (lambda: nn.Conv2d(4, 3, 3, groups=2), "out_channels = 3 must be divisible"),
+        (lambda: nn.Conv2d(3, 4, 3, groups=0), "groups must be a positive integer"),
+        (lambda: nn.Conv2d(3, 4, 3, padding="full"), "padding 'full' is not known"),
+        (lambda: nn.Conv2d(3, 4, 3, padding="same", stride=2), "padding='same' needs stride 1"),
+        (lambda: nn.Dropout(1.5), "between 0 and 1, not 1.5"),
+        (lambda: nn.GroupNorm(2, 3), "must be divisible by num_groups"),
+        (lambda: nn.Maxout(2, 3, pieces=0), "pieces must be at least 1"),
+        (lambda: nn.Hardtanh(1.0, -1.0), "must be larger than min_val"),
+        (lambda: nn.Embedding(3, 4, padding_idx=3), "padding_idx 3 must be within"),
+        (lambda: nn.BatchNorm2d(3)(gpudl.ones(2, 3)), r"BatchNorm2d: expected 4D input \(got 2D input of shape \(2, 3\)\)"),
+        (lambda: nn.BatchNorm1d(3)(gpudl.ones(3)), "expected 2D or 3D input"),
+        (lambda: nn.BatchNorm2d(3)(gpudl.ones(2, 4, 5, 5)), "one value a channel"),
+        (lambda: nn.Linear(3, 2)(gpudl.ones(2, 4)), r"input.shape\[-1\] = 4 must equal weight.shape\[-1\] = 3"),
+        (lambda: nn.LayerNorm(3)(gpudl.ones(2, 4)), "its last dimensions must be normalized_shape"),
+        (lambda: nn.GroupNorm(2, 4)(gpudl.ones(2, 3)), "channels must be divisible by num_groups = 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
+
+
+def test_dtype_and_device_of_a_layer():
+    layer = nn.Linear(3, 2, dtype=gpudl.float64, device="cpu")
+    assert layer.weight.dtype == layer.bias.dtype == gpudl.float64
+    norm = nn.BatchNorm2d(3, dtype=gpudl.float64)
+    assert norm.running_var.dtype == gpudl.float64 and norm.num_batches_tracked.dtype == gpudl.int64
+
+
+def test_batch_norm_counts_and_averages():
+    norm = nn.BatchNorm1d(2, momentum=None, affine=False)
+    batches = np.random.default_rng(0).normal(size=(3, 8, 2))
+    for i, x in enumerate(batches):
+        norm(gpudl.tensor(x, dtype=gpudl.float32))
+        assert norm.num_batches_tracked.item() == i + 1
+        np.testing.assert_allclose(array(norm.running_mean), batches[: i + 1].mean((0, 1)), rtol=1e-4, atol=1e-6)
+    norm.num_batches_tracked.zero_()  # someone else's write is noticed: the next batch alone counts
+    norm(gpudl.tensor(batches[0], dtype=gpudl.float32))
+    np.testing.assert_allclose(array(norm.running_mean), batches[0].mean(0), rtol=1e-4, atol=1e-6)
+    norm.load_state_dict({**norm.state_dict(), "num_batches_tracked": np.array(1)})
+    other = copy.deepcopy(norm)
+    other(gpudl.tensor(batches[1], dtype=gpudl.float32))
+    np.testing.assert_allclose(array(other.running_mean), batches[:2].mean((0, 1)), rtol=1e-4, atol=1e-6)
+    before = array(norm.running_mean).copy()
+    norm.eval()(gpudl.ones(4, 2))
+    assert (array(norm.running_mean) == before).all() and norm.num_batches_tracked.item() == 1
+    norm.train().reset_running_stats()
+    assert norm.num_batches_tracked.item() == 0 and (array(norm.running_var) == 1).all()
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        norm(gpudl.ones(1, 2))
+    assert norm.num_batches_tracked.item() == 0  # bad input counts as no batch
+
+
+def test_dropout_module():
+    gpudl.manual_seed(0)
+    layer, x = nn.Dropout(0.25), gpudl.ones(100, 100)
+    y = array(layer(x))
+    assert set(np.unique(y).tolist()) == {0.0, np.float32(1 / 0.75)}
+    assert abs((y == 0).mean() - 0.25) < 0.03  # 7 standard deviations of 10,000 draws
+    assert (array(layer.eval()(x)) == 1).all()
+    assert (array(nn.Dropout(1.0)(x)) == 0).all() and (array(nn.Dropout(0.0)(x)) == 1).all()
+
+
+def test_embedding():
+    layer = nn.Embedding(5, 3, padding_idx=-1)
+    assert layer.padding_idx == 4 and (array(layer.weight)[4] == 0).all() and repr(layer) == "Embedding(5, 3, padding_idx=4)"
+    index = gpudl.tensor([[0, 4], [2, 0]])
+    y = layer(index)
+    assert y.shape == (2, 2, 3) and (array(y) == array(layer.weight)[array(index)]).all()
+    dy = np.random.default_rng(0).normal(size=(2, 2, 3)).astype(np.float32)
+    y.backward(gpudl.tensor(dy))
+    g = array(layer.weight.grad)
+    np.testing.assert_allclose(g[0], dy[0, 0] + dy[1, 1], rtol=1e-6)
+    assert (g[[1, 3, 4]] == 0).all() and (g[2] == dy[1, 0]).all()
+
+
+def test_maxout():
+    rng = np.random.default_rng(0)
+    layer = nn.Maxout(4, 3, pieces=2).double()
+    assert repr(layer) == "Maxout(in_features=4, out_features=3, pieces=2, bias=True)"
+    x = rng.normal(size=(5, 4))
+    z = (x @ array(layer.weight).T + array(layer.bias)).reshape(5, 3, 2)
+    np.testing.assert_allclose(array(layer(gpudl.tensor(x))), z.max(-1), rtol=1e-12)
+    layer(gpudl.tensor(x)).sum().backward()
+    assert np.isfinite(array(layer.weight.grad)).all()
+
+
+def test_softmax_without_dim_is_pytorchs_choice():
+    x = gpudl.tensor(np.random.default_rng(0).normal(size=(2, 3, 4)))
+    with pytest.warns(UserWarning, match="softmax: the dimension is not given"):
+        np.testing.assert_allclose(array(nn.Softmax()(x)).sum(0), np.ones((3, 4)))
+    with pytest.warns(UserWarning):
+        np.testing.assert_allclose(array(nn.functional.softmax(x[0])).sum(1), np.ones(3))
+
+
+# ----------------------------------------------------------------------------------------------------------------------- fusion
+def conv_net():
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 1),
+        nn.ReLU(), nn.Flatten(), nn.Linear(12, 5), nn.Sigmoid(), nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 4), nn.ReLU(), nn.BatchNorm1d(4),
+        nn.ReLU(inplace=True), nn.Linear(4, 3),
+    )  # fmt: skip
+
+
+FUSED = ["conv2d_relu_max_pool2d", "conv2d_relu", "linear_act", "batch_norm_relu"]
+
+
+def used(net, x):
+    """Names of the ops in the graph of net(x), oldest first."""
+    return [node.name for node in gpudl.autograd.nodes(net(x))][::-1]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often each fused op was called."""
+    counts = dict.fromkeys(FUSED, 0)
+    for name in FUSED:
+        inner = getattr(gpudl.ops, name)
+
+        def counting(*args, name=name, inner=inner, **kwargs):
+            counts[name] += 1
+            return inner(*args, **kwargs)
+
+        monkeypatch.setattr(gpudl.ops, name, counting)
+    return counts
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_fused_equals_unfused(calls, training):
+    rng = np.random.default_rng(0)
+    net = conv_net().double().train(training)
+    twin = copy.deepcopy(net)
+    x, dy = rng.normal(size=(6, 2, 8, 8)), gpudl.tensor(rng.normal(size=(6, 3)))
+    a, b = gpudl.tensor(x, requires_grad=True), gpudl.tensor(x, requires_grad=True)
+    for _ in range(2):
+        y = net(a)
+        y.backward(dy)
+        fused = dict(calls)
+        with nn.set_fusion_enabled(False):
+            z = twin(b)
+        z.backward(dy)
+        assert calls == fused  # nothing fused without fusion
+        np.testing.assert_allclose(array(y), array(z), rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(array(a.grad), array(b.grad), rtol=1e-10, atol=1e-12)
+    assert calls == {"conv2d_relu_max_pool2d": 2, "conv2d_relu": 2, "linear_act": 6, "batch_norm_relu": 4}
+    for (name, p), q in zip(net.named_parameters(), twin.parameters(), strict=True):
+        np.testing.assert_allclose(array(p.grad), array(q.grad), rtol=1e-9, atol=1e-12, err_msg=name)
+    for name, value in twin.state_dict().items():
+        np.testing.assert_allclose(array(net.state_dict()[name]), array(value), rtol=1e-12, err_msg=name)
+    assert net[4].num_batches_tracked.item() == (2 if training else 0)
+
+
+@pytest.mark.parametrize("dtype", [gpudl.float32, gpudl.float16, gpudl.bfloat16])
+def test_fused_results_are_equal_in_every_dtype(dtype):
+    net = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 5), nn.Sigmoid(), nn.Linear(5, 4), nn.Tanh()).to(dtype)
+    x = gpudl.tensor(np.random.default_rng(0).normal(size=(7, 6)), dtype=dtype)
+    y = net(x)
+    with nn.set_fusion_enabled(False):
+        z = net(x)
+    assert (array(y) == array(z)).all()
+
+
+def test_fusion_with_gradients_of_gradients():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3), nn.Tanh()).double()
+    results = []
+    for mode in (True, False):
+        x = gpudl.tensor(rng.normal(size=(2, 1, 6, 6)) if not results else results[0][0], requires_grad=True)
+        with nn.set_fusion_enabled(mode):
+            (g,) = gpudl.autograd.grad((net(x) ** 2).sum(), x, create_graph=True)
+            (g * g).sum().backward()
+        results.append((array(x), array(x.grad)))
+    np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("member", [0, 1, 2])
+@pytest.mark.parametrize("hook", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"])
+def test_a_hook_registered_later_is_honoured(calls, member, hook):
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2))
+    x = gpudl.ones(1, 1, 6, 6, requires_grad=True)
+    expected = array(net(x))
+    assert calls["conv2d_relu_max_pool2d"] == 1
+    seen = []
+    handle = getattr(net[member], f"register_{hook}")(lambda *args: seen.append(args))
+    y = net(x)
+    y.sum().backward()
+    assert len(seen) == 1 and calls["conv2d_relu_max_pool2d"] == 1 and (array(y) == expected).all()
+    handle.remove()
+    net(x)
+    assert len(seen) == 1 and calls["conv2d_relu_max_pool2d"] == 2
+
+
+def test_what_keeps_modules_apart(calls):
+    class MyReLU(nn.ReLU):
+        def forward(self, x):
+            return x * 0 + 7
+
+    x = gpudl.ones(2, 3)
+    assert (array(nn.Sequential(nn.Linear(3, 2), MyReLU())(x)) == 7).all()
+    net = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    net(x)
+    assert calls["linear_act"] == 1
+    net[1].forward = lambda v: v * 0 + 5  # the instance's own
+    assert (array(net(x)) == 5).all()
+    net[1] = nn.Identity()  # the plan follows the modules
+    np.testing.assert_allclose(array(net(x)), array(nn.functional.linear(x, net[0].weight, net[0].bias)))
+    net.append(nn.ReLU())
+    net[1] = nn.Linear(2, 2)
+    net(x)
+    assert calls["linear_act"] == 2
+    pool = nn.MaxPool2d(2, return_indices=True)
+    y, at = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), pool)(gpudl.ones(1, 1, 4, 4))
+    assert calls["conv2d_relu_max_pool2d"] == 0 and at.shape == y.shape == (1, 1, 2, 2)
+
+
+def test_fusion_switch(calls):
+    net, x = nn.Sequential(nn.Linear(3, 2), nn.ReLU()), gpudl.ones(2, 3)
+    assert nn.is_fusion_enabled()
+    with nn.set_fusion_enabled(False):
+        assert not nn.is_fusion_enabled()
+        with nn.set_fusion_enabled(True):
+            net(x)
+        net(x)
+    assert calls["linear_act"] == 1 and nn.is_fusion_enabled()
+
+    @nn.set_fusion_enabled(False)
+    def apart():
+        return nn.is_fusion_enabled()
+
+    assert nn.is_fusion_enabled() and not apart() and nn.is_fusion_enabled()
+    nn.set_fusion_enabled(False)
+    assert not nn.is_fusion_enabled()
+    nn.set_fusion_enabled(True)
+
+
+def test_a_copied_network_runs_its_own_modules():
+    net, x = nn.Sequential(nn.Linear(3, 2), nn.ReLU()), gpudl.ones(2, 3)
+    net(x)  # the plan exists
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        with gpudl.no_grad():
+            other[0].weight.zero_(), other[0].bias.fill_(3)
+        assert (array(other(x)) == 3).all()
+    assert list(net.state_dict()) == ["0.weight", "0.bias"]
+
+
+# ----------------------------------------------------------------------------------------------- what the lecture experiments with
+@pytest.mark.parametrize("trick", ["momentum", "adam", "weight penalty", "dropout", "batch norm", "residual", "maxout", "no activation"])
+def test_the_lectures_experiments_run(trick):
+    """Each lowers the loss on points that a line does not separate, save the network without activations."""
+    gpudl.manual_seed(0)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 2)).astype(np.float32)
+    y = gpudl.tensor((x[:, 0] * x[:, 1] > 0).astype(np.int64))
+    x = gpudl.tensor(x)
+    middle = nn.Sequential(nn.Linear(16, 16), nn.ReLU())
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = middle
+
+        def forward(self, x):
+            return x + self.inner(x)
+
+    extra = {"dropout": [nn.Dropout(0.2)], "batch norm": [nn.BatchNorm1d(16)], "residual": [Residual()], "maxout": [nn.Maxout(16, 16, 3)]}
+    activation = nn.Identity if trick == "no activation" else nn.ReLU
+    net = nn.Sequential(nn.Linear(2, 16), activation(), *extra.get(trick, [nn.Linear(16, 16), activation()]), nn.Linear(16, 2))
+    if trick == "adam":
+        optimizer = gpudl.optim.Adam(net.parameters(), lr=0.02)
+    else:
+        optimizer = gpudl.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    losses = []
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss = nn.CrossEntropyLoss()(net(x), y)
+        losses.append(loss.item())
+        if trick == "weight penalty":
+            loss = loss + 1e-3 * sum((m.weight**2).sum() for m in net.modules() if isinstance(m, nn.Linear))
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] > 0.5 if trick == "no activation" else losses[-1] < 0.35
