@@ -168,18 +168,22 @@ class Generator:
             if self._memory is not None:  # where it is: a captured graph reads this memory
                 kernels.launch(self.device, "random.seed", {"state": self._memory, "seed": seed, "draws": draws})
 
+    def memory(self) -> Any:
+        """(seed, draws) as uint64[2] in the memory of a device with kernels; a kernel that draws must also advance it by one."""
+        with self._lock:
+            if self._memory is None:
+                self._memory = self.device.from_host(np.array([self._seed, self._draws], np.uint64))
+            return self._memory
+
     def _fill(self, out: Any, kind: str, a: float = 0.0, b: float = 1.0, low: int = 0, span: int = 0) -> None:
         """One draw into a C-contiguous array of the generator's device."""
         per = 4 if kind != "integers" and out.dtype != _dtypes.float64 else 2
         if self.device.kernels:
-            with self._lock:
-                if self._memory is None:
-                    self._memory = self.device.from_host(np.array([self._seed, self._draws], np.uint64))
-                kernels.launch(
-                    self.device, "random.fill",
-                    {"x": out, "state": self._memory, "size": out.size, "per": per, "a": a, "b": b, "low": low, "range": span},
-                    defines={"F": kind, "PER": per},
-                )  # fmt: skip
+            kernels.launch(
+                self.device, "random.fill",
+                {"x": out, "state": self.memory(), "size": out.size, "per": per, "a": a, "b": b, "low": low, "range": span},
+                defines={"F": kind, "PER": per},
+            )  # fmt: skip
             return
         with self._lock:
             seed, draws = self._seed, self._draws

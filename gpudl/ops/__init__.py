@@ -23,6 +23,7 @@ from gpudl.ops.batch_norm import batch_norm, batch_norm_relu
 from gpudl.ops.conv2d import conv2d, conv2d_relu, conv2d_relu_max_pool2d, conv_transpose2d
 from gpudl.ops.copy import clone, copy_, fill_, to
 from gpudl.ops.cross_entropy import cross_entropy, nll_loss
+from gpudl.ops.dropout import dropout, dropout1d, dropout2d
 from gpudl.ops.elementwise import (
     abs,
     add,
@@ -217,6 +218,9 @@ __all__ = [
     "diagonal",
     "div",
     "dot",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
     "elu",
     "eq",
     "erf",
