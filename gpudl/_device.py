@@ -17,6 +17,7 @@ from gpudl._errors import DeviceError
 FLAGS: dict[int, tuple[type[Exception], str]] = {
     1: (IndexError, "cross_entropy: a label is outside [0, classes) and is not ignore_index; see the labels, or set ignore_index"),
     2: (IndexError, "indexing: an index is out of range for the dimension that it selects from"),
+    5: (RuntimeError, "binary_cross_entropy: all elements of input should be between 0 and 1; see sigmoid"),
 }
 
 

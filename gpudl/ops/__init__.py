@@ -126,6 +126,7 @@ from gpudl.ops.index import (
 )
 from gpudl.ops.linear import linear, linear_act
 from gpudl.ops.log_softmax import log_softmax
+from gpudl.ops.losses import binary_cross_entropy, binary_cross_entropy_with_logits, huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
 from gpudl.ops.matmul import addmm, bmm, dot, matmul, mm, mv, outer
 from gpudl.ops.pool import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
 from gpudl.ops.reduce import (
@@ -173,6 +174,13 @@ from gpudl.ops.view import (
 )
 
 __all__ = [
+    "smooth_l1_loss",
+    "mse_loss",
+    "l1_loss",
+    "kl_div",
+    "huber_loss",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy",
     "abs",
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
