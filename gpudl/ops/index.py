@@ -549,11 +549,11 @@ def write_(target: Tensor, line: Tensor, value: Tensor, **place: Any) -> Tensor:
     return target
 
 
-class Write(Op):
+class Write(Op, name="index_write", function="scatter"):
     """x[o, line, c] = v[o, i, c] in x's memory. dx is dy with those places zeroed, dv is what dy has there."""
 
-    name = "index_write"
     widen = False
+    ladders = ("index.write", "index.linear")
 
     def forward_cpu(self, x: Any, line: Any, v: Any, at: int, count: int, full: bool) -> Any:
         self.save(line=line)
@@ -582,6 +582,20 @@ class Write(Op):
         if self.needs[2]:
             dv = Take.apply(dy, line, at=at, count=count, full=full)
         return dx, None, dv
+
+    def literals() -> Any:
+        yield [np.array([[1.0, 2.0], [3.0, 4.0]]), 1, np.array([[1], [0]]), 9.0], [[1.0, 9.0], [9.0, 4.0]]
+
+    def samples(rng: Any) -> Any:
+        yield Sample(rng.normal(size=(3, 5)), 1, np.array([[4, 0], [1, 2]]), rng.normal(size=(2, 3)))
+        yield Sample(rng.normal(size=(3, 4, 2)), 0, np.arange(16).reshape(2, 4, 2) // 8, rng.normal(size=(2, 4, 2)))
+
+    def errors() -> Any:
+        yield Sample(np.zeros((2, 3)), 1, np.array([[3]]), 1.0), IndexError, r"indexing: index 3 is out of range for dimension 1 with size 3"
+        yield Sample(np.zeros((2, 3)), 1, np.array([[0, 1]]), np.zeros((1, 1))), ShapeError, r"scatter: index \(1, 2\) is larger than src"
+
+    def cost(x: Any, dim: int, index: Any, src: Any) -> Cost:
+        return Cost(bytes=2 * index.size * x.itemsize + index.nbytes, flops=0)
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import _dtypes
 from gpudl._cpu import pool as cpu
+from gpudl._dtypes import float32, float64
 from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
-from gpudl._dtypes import float32, float64
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, Step, ceil_div, ladder
 from gpudl.ops._common import check_float, check_tensor, pair
@@ -25,8 +24,20 @@ by_result = dict(grid=lambda M, P, Q: ceil_div(M * P * Q, BLOCK), block=BLOCK)
 by_image = dict(grid=lambda M, H, W: ceil_div(M * H * W, BLOCK), block=BLOCK)
 ladder(  # the op says which form of index it wants: `offsets`
     "max_pool2d.forward",
-    Kernel("01_naive.cu", **by_result, BLOCK=BLOCK, when=lambda offsets: not offsets, traffic=lambda M, H, W, P, Q, itemsize: M * (itemsize * H * W + (itemsize + 8) * P * Q)),
-    Kernel("02_offsets.cu", **by_result, BLOCK=BLOCK, when=lambda offsets: offsets, traffic=lambda M, H, W, P, Q, itemsize: M * (itemsize * H * W + (itemsize + 1) * P * Q)),
+    Kernel(
+        "01_naive.cu",
+        **by_result,
+        BLOCK=BLOCK,
+        when=lambda offsets: not offsets,
+        traffic=lambda M, P, Q, R, S, itemsize: M * P * Q * (itemsize * R * S + itemsize + 8),
+    ),
+    Kernel(
+        "02_offsets.cu",
+        **by_result,
+        BLOCK=BLOCK,
+        when=lambda offsets: offsets,
+        traffic=lambda M, P, Q, R, S, itemsize: M * P * Q * (itemsize * R * S + itemsize + 1),
+    ),
 )
 ladder(
     "max_pool2d.backward",

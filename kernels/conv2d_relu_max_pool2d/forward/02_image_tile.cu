@@ -12,7 +12,7 @@
 // Source     direct convolution for few channels, as cuda-convnet's (Krizhevsky 2012) first layers
 #include "epilogue/epilogue.cuh"
 
-extern "C" __global__ void __launch_bounds__(TI * TJ * WARPS)
+extern "C" __global__ void __launch_bounds__(TI * TJ * WARPS, 1)
     conv2d_pool_fwd(const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ z, uint8_t* __restrict__ at,
                     int64_t N, int C, int H, int W, int K, int R, int S, int P, int Q, int stride_h, int stride_w, int pad_h, int pad_w,
                     int dilation_h, int dilation_w, int I, int J, int A, int B, int step_h, int step_w, int rim_h, int rim_w, int spread_h,
