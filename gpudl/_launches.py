@@ -15,7 +15,7 @@ from unittest import mock
 
 import numpy as np
 
-from gpudl import _dtypes, autograd, kernels
+from gpudl import _dtypes, _random, autograd, kernels
 from gpudl._device import device
 from gpudl._errors import KernelError
 from gpudl._tensor import Tensor, wrap
@@ -95,6 +95,7 @@ def _record(arch: int) -> tuple[dict[Kernel, list[Variant]], list[str]]:
                     pass  # an op, or a dtype, that the CPU alone computes
                 except Exception as e:
                     failed.append(f"{work}: {type(e).__name__}: {e}")
+    _random._defaults.pop(where, None)  # nothing of this device outlives its launches
     for rung in seen:
         rung._plans = {key: plan for key, plan in rung._plans.items() if key[0] is not where}
     return {rung: list(variants) for rung, variants in seen.items()}, failed
@@ -170,6 +171,11 @@ def _optimizers(where: device) -> Iterator[Callable[[], None]]:
 
 
 def _creation(where: device) -> Iterator[Callable[[], None]]:
+    generator = _random.Generator(where)
+    for kind in _random._DRAWS:
+        for dtype in _dtypes.ALL if kind == "integers" else _dtypes.FLOATS:
+            yield functools.partial(generator._fill, where.empty((3,), dtype), kind)
+    yield functools.partial(generator._set, 0, 0)
     for dtype in _dtypes.ALL:
         yield functools.partial(kernels.fill, where, where.empty((3,), dtype), 1)
         for source in _dtypes.ALL:
