@@ -1,0 +1,103 @@
+"""Is it right? Asked before and after the clock runs; a wrong result gets no speed.
+
+The reference is the same call in float64 on inputs that the dtype under test holds exactly. Comparisons are written so that NaN fails, and
+fresh memory is filled with NaN, so that a value which nobody wrote fails as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpudl import _dtypes
+
+
+class Judgement(NamedTuple):
+    """ok; relative: norm of the error over norm of the reference; worst: largest error as a multiple of what is allowed; why it is wrong."""
+
+    ok: bool
+    relative: float
+    worst: float
+    why: str
+
+
+LAST = {_dtypes.float16: 2.0**-11, _dtypes.bfloat16: 2.0**-8}
+POISON_INTEGER = 77
+
+
+def allowed(dtype: np.dtype, want: np.ndarray, length: int) -> np.ndarray:
+    """Error allowed in a sum of `length` terms: 2 eps sqrt(length) of its scale, and the last place of the result's dtype for its rounding
+    (after Higham & Mary 2019, doi:10.1137/18M1226312). TF32 inputs, whose error is near 3e-4, overshoot it up to lengths of some thousands."""
+    eps = 2.0**-52 if dtype == _dtypes.float64 else 2.0**-23
+    scale = np.abs(want)
+    top = float(scale.max(initial=0)) if want.size else 0.0
+    return (8 * eps * math.sqrt(max(length, 64)) + 2 * LAST.get(dtype, eps)) * (np.maximum(scale, top / 8) + 1e-30)
+
+
+def judge(got: Sequence[Any], want: Sequence[Any], dtype: Any, length: int = 0, largest: int = 0) -> Judgement:
+    """Results against the reference's. length: terms in the longest sum; by default as many as inputs (`largest` elements) meet in one output."""
+    dtype = _dtypes.as_dtype(dtype)
+    if len(got) != len(want):
+        return Judgement(False, math.inf, math.inf, f"{len(got)} results where {len(want)} are expected")
+    relative = worst = 0.0
+    for k, (g, w) in enumerate(zip(got, want, strict=True)):
+        if g is None and w is None:
+            continue
+        if g is None or w is None or tuple(g.shape) != tuple(w.shape):
+            shape = None if g is None else tuple(g.shape)
+            return Judgement(False, math.inf, math.inf, f"result {k} is {shape}, expected {None if w is None else tuple(w.shape)}")
+        if not w.size:
+            continue
+        if w.dtype.kind in "biu":
+            bad = int((np.asarray(g) != w).sum())
+            if bad:
+                return Judgement(False, bad / w.size, math.inf, f"result {k}: {bad} of {w.size} integers differ")
+            continue
+        g64, w64 = np.asarray(g, np.float64), np.asarray(w, np.float64)
+        finite = np.isfinite(w64)
+        same = (g64 == w64) | (np.isnan(g64) & np.isnan(w64))
+        limit = allowed(dtype, np.where(finite, w64, 0), max(length, largest // w.size))
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = np.abs(g64 - w64)
+            good = same | (error <= limit)  # NaN is no number that is <= another
+            ratio = np.where(same, 0, error / limit)
+        if not good.all():
+            bad = int(good.size - good.sum())
+            at = tuple(int(i) for i in np.argwhere(~good)[0])
+            return Judgement(
+                False, math.inf, math.inf,
+                f"result {k}: {bad} of {w.size} values are wrong, the first at {at}: {g64[at]:.6g} where {w64[at]:.6g} is right, {limit[at]:.2g} allowed"
+                + (" (NaN: never written, or computed from what nobody wrote)" if np.isnan(g64[at]) else ""),
+            )  # fmt: skip
+        norm = float(np.linalg.norm(w64[finite]))
+        distance = float(np.linalg.norm((g64 - w64)[finite]))
+        relative = max(relative, distance / norm if norm else distance)
+        worst = max(worst, float(ratio.max()))
+    return Judgement(True, relative, worst, "")
+
+
+def poison(array: Any) -> Any:
+    """Fill memory with NaN, or with a value that no result here has."""
+    kind = array.dtype.kind
+    if array.size and getattr(getattr(array, "flags", None), "writeable", True):
+        array.fill(True if kind == "b" else POISON_INTEGER if kind in "iu" else np.nan if kind != "V" else np.array(np.nan, array.dtype))
+    return array
+
+
+@contextlib.contextmanager
+def poisoned(device: Any) -> Iterator[None]:
+    """Inside, every array that the device gives out is full of NaN."""
+    real = device.empty
+
+    def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+        return poison(real(shape, dtype))
+
+    device.empty = empty
+    try:
+        yield
+    finally:
+        del device.empty
