@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import stat
 import sys
+import types
 
 import pytest
 
@@ -159,6 +160,15 @@ def test_report_of_this_machine(capsys):
     for device in explain(facts):
         assert device.works or device.fix
     assert os.fspath(facts.compiler or "g++") in out
+
+
+def test_check_has_its_own_options_and_exit_code(monkeypatch):
+    given = []
+    fake = types.ModuleType("gpudl.emulator._check")
+    fake.main = lambda argv: given.append(argv) or 1
+    monkeypatch.setitem(sys.modules, "gpudl.emulator._check", fake)
+    assert main(["check", "--help", "a.cu", "--kernel", "k"]) == 1
+    assert given == [["--help", "a.cu", "--kernel", "k"]]
 
 
 def test_command_line_mistakes(capsys):
