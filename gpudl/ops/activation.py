@@ -7,16 +7,51 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import _creation, kernels
+from gpudl._creation import arange
 from gpudl._dtypes import bool_
 from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, Step, ceil_div, ladder
 from gpudl.ops._common import axis, check_float, check_tensor
-from gpudl.ops.elementwise import Smooth, Smooth2, numpy_erf, select
+from gpudl.ops.elementwise import Smooth, Smooth2, expm1, numpy_erf, select, where
 
 BLOCK = 256
+ladder(
+    "maxout.forward",
+    Kernel("01_naive.cu", grid=lambda M, I: ceil_div(M * I, BLOCK), block=BLOCK, BLOCK=BLOCK),
+    Kernel(
+        "02_tile.cu",
+        grid=lambda M: ceil_div(M, BLOCK),
+        block=BLOCK,
+        smem=lambda K, itemsize: BLOCK * K * itemsize,
+        BLOCK=BLOCK,
+        when=lambda K, I, itemsize: I == 1 and BLOCK * K * itemsize <= 48 * 1024,
+    ),
+)
+ladder(
+    "maxout.backward",
+    Kernel("01_naive.cu", grid=lambda M, I: ceil_div(M * I, BLOCK), block=BLOCK, BLOCK=BLOCK),
+    Kernel("02_inputs.cu", grid=lambda M, K, I: ceil_div(M * K * I, BLOCK), block=BLOCK, BLOCK=BLOCK),
+)
+ladder(
+    "adaptive_piecewise_linear.forward",
+    Kernel("01_naive.cu", grid=lambda O, U, I: ceil_div(O * U * I, BLOCK), block=BLOCK, BLOCK=BLOCK),
+    Kernel(
+        "02_vector.cu",
+        grid=lambda O, U, I, itemsize: ceil_div(O * U * I * itemsize, 16 * BLOCK),
+        block=BLOCK,
+        BLOCK=BLOCK,
+        align=16,
+        when=lambda I, itemsize: I * itemsize % 16 == 0,
+    ),
+)
+_dx = Step("apl_bwd_dx", grid=lambda O, U, I: ceil_div(O * U * I, BLOCK), block=BLOCK)
+ladder(
+    "adaptive_piecewise_linear.backward",
+    Kernel("01_naive.cu", _dx, Step("apl_bwd_ab", grid=lambda S, U: ceil_div(S * U, BLOCK), block=BLOCK), BLOCK=BLOCK),
+    Kernel("02_block.cu", _dx, Step("apl_bwd_ab", grid=lambda S, U: (U, S), block=BLOCK), BLOCK=BLOCK, when=lambda S: S < 65536),
+)
 
 
 # ----------------------------------------------------------------------------------------------------------------------- of one operand
@@ -257,8 +292,6 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """input where positive, alpha * (exp(input) - 1) elsewhere. Floating dtypes. Source: Clevert et al. 2015, arXiv:1511.07289."""
     if alpha < 0:  # the sign of the output no longer tells which side it came from
         check_tensor("elu", input=input)
-        from gpudl.ops.elementwise import expm1, where
-
         out = where(input > 0, input, alpha * expm1(input))
         return input._become(out, "elu_") if inplace else out
     return _apply(Elu, input, inplace, p=float(alpha))
@@ -358,3 +391,168 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     elif input.ndim == 0:
         weight = weight.reshape(())
     return _prelu(input, weight)
+
+
+def maxout(input: Tensor, pieces: int, dim: int = -1) -> Tensor:
+    """The largest of each `pieces` neighbours along dim: (..., units * pieces, ...) to (..., units, ...).
+
+    After a linear layer with units * pieces outputs: the maximum of that many affine functions. Floating dtypes; the gradient goes to the first
+    largest. ValueError for pieces < 1, ShapeError where the size is not a multiple of pieces, IndexError for a dim out of range.
+    Source: Goodfellow, Warde-Farley, Mirza, Courville & Bengio 2013, arXiv:1302.4389.
+    """
+    check_tensor("maxout", input=input)
+    check_float("maxout", input=input)
+    dim = axis("maxout", dim, input.ndim)
+    if isinstance(pieces, bool) or not isinstance(pieces, int) or pieces < 1:
+        raise ValueError(f"maxout: pieces must be a positive integer, not {pieces!r}")
+    if input.ndim == 0 or input.shape[dim] % pieces:
+        raise ShapeError(f"maxout: input is {tuple(input.shape)}; its dimension {dim} must be a multiple of pieces = {pieces}")
+    return Maxout.apply(input, pieces=pieces, dim=dim)
+
+
+class Maxout(Op, name="maxout"):
+    def sizes(self, shape: tuple[int, ...], pieces: int, dim: int) -> tuple[tuple[int, ...], int, int]:
+        """(shape of the result, M, I) for an input of this shape, seen as (M, pieces, I)."""
+        out = (*shape[:dim], shape[dim] // pieces, *shape[dim + 1 :])
+        return out, math.prod(out[: dim + 1]), math.prod(out[dim + 1 :])
+
+    def forward_cpu(self, x: Any, pieces: int, dim: int) -> Any:
+        out, M, I = self.sizes(x.shape, pieces, dim)
+        rows = x.reshape(M, pieces, I)
+        which = rows.argmax(1) if rows.size else np.zeros((M, I), np.int64)
+        self.save(which=which)
+        return np.take_along_axis(rows, which[:, None], 1).reshape(out)
+
+    def backward_cpu(self, dy: Any, which: Any, pieces: int, dim: int) -> Any:
+        dx = np.zeros((which.shape[0], pieces, which.shape[1]), dy.dtype)
+        np.put_along_axis(dx, which[:, None], dy.reshape(which.shape)[:, None], 1)
+        return dx.reshape(*dy.shape[:dim], -1, *dy.shape[dim + 1 :]) if dy.size else np.zeros(self.meta[0][0], dy.dtype)  # type: ignore[attr-defined]
+
+    def forward_kernel(self, x: Any, pieces: int, dim: int) -> Any:
+        out, M, I = self.sizes(x.shape, pieces, dim)
+        y, which = self.device.empty(out, x.dtype), self.device.empty((M, I), np.int32)
+        self.launch("maxout.forward", x=x, y=y, which=which, M=M, K=pieces, I=I)
+        self.save(which=which)
+        return y
+
+    def backward_kernel(self, dy: Any, which: Any, pieces: int, dim: int) -> Any:
+        dx = self.device.empty(self.meta[0][0], dy.dtype)  # type: ignore[attr-defined]
+        self.launch("maxout.backward", dy=dy, which=which, dx=dx, M=which.shape[0], K=pieces, I=which.shape[1])
+        return dx
+
+    def backward_graph(self, dy: Tensor, which: Tensor, pieces: int, dim: int) -> Tensor:
+        M, I = which.shape
+        piece = arange(pieces, device=dy.device, dtype=which.dtype).reshape(1, pieces, 1)
+        return where(which.reshape(M, 1, I) == piece, dy.reshape(M, 1, I), 0.0).reshape(self.meta[0][0])  # type: ignore[attr-defined]
+
+    def literals() -> Any:
+        yield [np.array([[1.0, 2.0, -1.0, -3.0]]), 2], [[2.0, -1.0]]
+        yield [np.array([[1.0, 2.0], [np.nan, -3.0]]), 2, 0], [[np.nan, 2.0]]
+
+    def samples(rng: Any) -> Any:
+        def apart(*shape: int) -> Any:
+            return rng.permutation(math.prod(shape)).reshape(shape) * 0.1 - 2
+
+        yield Sample(apart(3, 10), 2)
+        yield Sample(apart(2, 6, 3, 5), 3, 1)
+        yield Sample(apart(300, 4), 4)
+        yield Sample(apart(4, 3), 1, dim=0)
+        yield Sample(np.zeros((0, 4)), 2)
+        yield Sample(apart(6, 5).T, 3)
+
+    def errors() -> Any:
+        yield Sample(np.zeros((2, 5)), 2), ShapeError, r"maxout: input is \(2, 5\); its dimension 1 must be a multiple of pieces = 2"
+        yield Sample(np.zeros((2, 5)), 0), ValueError, r"maxout: pieces must be a positive integer, not 0"
+
+    def cost(x: Any, pieces: int, dim: int = -1) -> Cost:
+        return Cost(bytes=x.nbytes + x.nbytes // pieces, flops=x.size)
+
+
+def adaptive_piecewise_linear(input: Tensor, a: Tensor, b: Tensor, dim: int = 1) -> Tensor:
+    """An activation whose shape is learned, for each unit along dim its own:
+
+        y = max(0, x) + sum_s a[s, u] * max(0, b[s, u] - x)
+
+    input: any shape with `units` along dim (for a 1-d input dim is 0); a, b: (S, units); equal floating dtypes. S = 0 is relu. At the hinges
+    the gradient is the one of the flat side, as relu's. ShapeError where a and b do not fit.
+    Source: Agostinelli, Hoffman, Sadowski & Baldi 2014, "Learning Activation Functions to Improve Deep Neural Networks", arXiv:1412.6830.
+    """
+    op = "adaptive_piecewise_linear"
+    check_tensor(op, input=input, a=a, b=b)
+    check_float(op, input=input, a=a, b=b)
+    if not input.dtype == a.dtype == b.dtype:
+        raise DtypeError(f"{op}: input is {input.dtype}, a is {a.dtype} and b is {b.dtype}; convert them to one dtype")
+    dim = axis(op, 0 if input.ndim == 1 and dim == 1 else dim, input.ndim)
+    units = input.shape[dim] if input.ndim else 1
+    if a.shape != b.shape or a.ndim != 2 or a.shape[1] != units:
+        raise ShapeError(f"{op}: a is {tuple(a.shape)} and b is {tuple(b.shape)}; both must be (S, {units}), the units of input {tuple(input.shape)}")
+    return AdaptivePiecewiseLinear.apply(input, a, b, dim=dim)
+
+
+class AdaptivePiecewiseLinear(Op, name="adaptive_piecewise_linear"):
+    def sizes(self, x: Any, dim: int) -> tuple[int, int, int]:
+        """x as (O, U, I)."""
+        shape = tuple(x.shape) or (1,)
+        return math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])
+
+    def forward_cpu(self, x: Any, a: Any, b: Any, dim: int) -> Any:
+        self.save(x=x, a=a, b=b)
+        each = x.reshape(self.sizes(x, dim))
+        y = rectify(each)
+        for slope, hinge in zip(a[:, :, None], b[:, :, None], strict=True):
+            y += slope * np.maximum(hinge - each, 0)
+        return y.reshape(x.shape)
+
+    def backward_cpu(self, dy: Any, x: Any, a: Any, b: Any, dim: int) -> Any:
+        each, g = x.reshape(self.sizes(x, dim)), dy.reshape(self.sizes(x, dim))
+        factor = (each > 0).astype(x.dtype)
+        da, db = np.empty_like(a), np.empty_like(b)
+        for s, (slope, hinge) in enumerate(zip(a[:, :, None], b[:, :, None], strict=True)):
+            below = hinge - each
+            inside = below > 0
+            factor -= slope * inside
+            da[s] = (g * np.where(inside, below, 0)).sum((0, 2))
+            db[s] = a[s] * (g * inside).sum((0, 2))
+        return (g * factor).reshape(x.shape), da, db
+
+    def forward_kernel(self, x: Any, a: Any, b: Any, dim: int) -> Any:
+        self.save(x=x, a=a, b=b)
+        y = self.device.empty(x.shape, x.dtype)
+        O, U, I = self.sizes(x, dim)
+        self.launch("adaptive_piecewise_linear.forward", x=x, a=a, b=b, y=y, O=O, U=U, I=I, S=a.shape[0])
+        return y
+
+    def backward_kernel(self, dy: Any, x: Any, a: Any, b: Any, dim: int) -> Any:
+        dx, da, db = (self.device.empty(v.shape, v.dtype) for v in (x, a, b))
+        O, U, I = self.sizes(x, dim)
+        self.launch("adaptive_piecewise_linear.backward", dy=dy, x=x, a=a, b=b, dx=dx, da=da, db=db, O=O, U=U, I=I, S=a.shape[0])
+        return dx, da, db
+
+    def backward_graph(self, dy: Tensor, x: Tensor, a: Tensor, b: Tensor, dim: int) -> Any:
+        each, g = x.reshape(1, *self.sizes(x, dim)), dy.reshape(1, *self.sizes(x, dim))
+        S, U = a.shape
+        slope, hinge = a.reshape(S, 1, U, 1), b.reshape(S, 1, U, 1)
+        below = hinge - each
+        inside = (below > 0).to(dy.dtype)
+        dx = g * ((each > 0).to(dy.dtype) - (slope * inside).sum(0, keepdim=True))
+        return dx.reshape(x.shape), (g * below * inside).sum((1, 3)), (g * slope * inside).sum((1, 3))
+
+    def literals() -> Any:
+        yield [np.array([[-2.0, 3.0], [0.5, -1.0]]), np.array([[0.5, -1.0]]), np.array([[0.0, 4.0]])], [[1.0, 2.0], [0.5, -5.0]]
+        yield [np.array([-2.0, 3.0]), np.zeros((0, 2)), np.zeros((0, 2))], [0.0, 3.0]
+
+    def samples(rng: Any) -> Any:
+        for shape, units, S, dim in [((3, 5), 5, 2, 1), ((2, 3, 2, 4), 3, 1, 1), ((7,), 7, 3, 0), ((40, 3), 3, 2, 1), ((0, 3), 3, 1, 1)]:
+            yield Sample(rng.normal(size=shape), rng.normal(size=(S, units)), rng.normal(size=(S, units)), dim)
+        yield Sample(rng.normal(size=(4, 8, 16)), rng.normal(size=(2, 8)), rng.normal(size=(2, 8)))
+        yield Sample(rng.normal(size=(5, 4)).T, rng.normal(size=(2, 5)), rng.normal(size=(2, 5)))
+
+    def errors() -> Any:
+        yield (
+            Sample(np.zeros((2, 5)), np.zeros((1, 4)), np.zeros((1, 4))),
+            ShapeError,
+            r"adaptive_piecewise_linear: a is \(1, 4\) and b is \(1, 4\); both must be \(S, 5\)",
+        )
+
+    def cost(x: Any, a: Any, b: Any, dim: int = 1) -> Cost:
+        return Cost(bytes=2 * x.nbytes + a.nbytes + b.nbytes, flops=x.size * (3 * a.shape[0] + 1))
