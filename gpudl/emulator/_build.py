@@ -76,7 +76,7 @@ def compiler() -> tuple[str, str]:
 def _run(command: list[str], source: str | None = None) -> str:
     result = subprocess.run(command, input=source, capture_output=True, text=True, errors="replace")
     if result.returncode:
-        raise CompileError(result.stderr.strip() or f"{command[0]} exited with {result.returncode}")
+        raise CompileError(re.sub(r"^In file included from <stdin>:\d+:\n", "", result.stderr, flags=re.M).strip() or f"{command[0]} exited with {result.returncode}")
     return result.stdout
 
 
@@ -91,7 +91,7 @@ def _digest(*parts: Any) -> str:
 @functools.cache
 def _runtime_digest() -> str:
     files = sorted(p for p in RUNTIME.iterdir() if p.suffix in (".cpp", ".h")) + (sorted(INCLUDE.iterdir()) if INCLUDE.is_dir() else [])
-    return _digest(*[p.read_bytes() for p in files], compiler(), Path(__file__).read_bytes())
+    return _digest(*[p.read_bytes() for p in files], compiler(), os.environ.get("GPUDL_EMU_UCONTEXT"), Path(__file__).read_bytes())
 
 
 @functools.cache
@@ -348,16 +348,17 @@ def build(source: str | os.PathLike[str], options: tuple[str, ...], sanitize: bo
             return Built(folder / facts["object"], facts["entries"], facts["templates"], facts["elf"], facts["dynamic"], architecture, facts["sources"])
     except (OSError, ValueError, KeyError):
         pass
-    return _compile(path, arguments, sanitize, expressions, manifest, key, architecture)
+    return _compile(path, arguments, sanitize, expressions, manifest, architecture)
 
 
-def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tuple[str, ...], manifest: Path, key: str, architecture: int) -> Built:
+def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tuple[str, ...], manifest: Path, architecture: int) -> Built:
     gxx = compiler()[0]
     flags = [*COMMON, *(SANITIZED if sanitize else FAST), *arguments]
     include = [f"-I{path.parent}", f"-I{INCLUDE}"]
     unit = f'#include "{PRELUDE}"\n#include "{path}"\n'
     text = _run([gxx, "-E", "-x", "c++", *flags, *include, "-"], unit)
     begin = text.index(MARK) + len(MARK)
+    text = text[:begin] + _without_host_code(text[begin:])
     text = text[:begin] + _SHARED_ALIGNAS.sub(r"\1 __attribute__((aligned(gpudl_alignas<\2>())))", text[begin:])
     entries, templates = find_kernels(text[begin:])
     exports = [Entry(e, e, [], []) for e in expressions if e not in {k.name for k in entries}]
@@ -370,7 +371,7 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
     headers = {name for name in re.findall(r'^# \d+ "([^"<]+)"', text, flags=re.M) if os.path.isfile(name) and name != str(path)}
     headers = {n for n in headers if not n.startswith(("/usr/include", "/usr/lib", str(RUNTIME)))}
     folder = manifest.parent
-    target = folder / f"{key}.so"
+    target = folder / f"{_digest(text, flags, _runtime_digest())}.so"  # of another content, another name: dlopen knows files by name
     runtime = runtime_path()
     with tempfile.TemporaryDirectory(prefix="gpudl-build-") as work:
         unit_path, object_path, assembly = Path(work, "unit.ii"), Path(work, "unit.o"), Path(work, "dynamic.s")
@@ -397,6 +398,28 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
 
 # nvcc takes `__shared__ alignas(16) float s[4]`; after g++'s thread_local the standard form may not stand, the GNU form may.
 _SHARED_ALIGNAS = re.compile(r"(thread_local __constinit __attribute__\(\(aligned\(128\)\)\))\s*alignas\s*\(((?:[^()]|\([^()]*\))*)\)")
+
+
+_HOST = re.compile(r"<<<|\bcuda[A-Z]\w*\s*\(")
+
+
+def _without_host_code(text: str) -> str:
+    """Empty the bodies of functions that launch kernels or call CUDA's host library: a student's file often brings its main()."""
+    if not _HOST.search(text):
+        return text
+    pieces, start, depth, body = [], 0, 0, 0
+    for match in re.finditer(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}]', text):
+        if match[0] == "{":
+            if depth == 0:
+                body = match.start()
+            depth += 1
+        elif match[0] == "}":
+            depth -= 1
+            inside = text[body : match.end()]
+            if depth == 0 and _HOST.search(inside) and text[:body].rstrip().endswith(")"):
+                pieces += [text[start:body], "{", re.sub(r"^(?!#).*$", "", inside, flags=re.M), "}"]
+                start = match.end()
+    return "".join([*pieces, text[start:]])
 
 
 def _export(number: int, expression: str) -> str:
@@ -430,5 +453,8 @@ def runtime() -> ctypes.CDLL:
     library.gpudl_emu_arena.argtypes = [ctypes.POINTER(u64), ctypes.POINTER(u64)]
     library.gpudl_emu_in_use.restype = u64
     library.gpudl_emu_sizes.argtypes, library.gpudl_emu_sizes.restype = [ctypes.c_int], u64
+    for name in ("gpudl_emu_profile", "gpudl_emu_trace"):
+        getattr(library, name).argtypes, getattr(library, name).restype = [pointer, u64], u64
+    library.gpudl_emu_profile_dropped.restype = u64
     library.gpudl_emu_launch.argtypes = [pointer]
     return library

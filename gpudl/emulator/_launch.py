@@ -45,7 +45,8 @@ class _Launch(ctypes.Structure):
     _fields_ = [
         ("call", ctypes.c_void_p), ("arguments", ctypes.c_void_p), ("module", ctypes.POINTER(_Module)), ("grid", _Index), ("block", _Index),
         ("shared_bytes", ctypes.c_uint32), ("order", ctypes.c_uint32), ("seed", ctypes.c_uint32), ("workers", ctypes.c_uint32),
-        ("profile", ctypes.c_uint32), ("cooperative", ctypes.c_uint32), ("timeout", ctypes.c_double), ("writable", ctypes.c_uint64),
+        ("profile", ctypes.c_uint32), ("cooperative", ctypes.c_uint32), ("traced_block", ctypes.c_uint32),
+        ("traced_warp", ctypes.c_uint32), ("timeout", ctypes.c_double), ("writable", ctypes.c_uint64),
         ("faults", _Fault * MAX_FAULTS), ("fault_count", ctypes.c_uint32), ("stopped", ctypes.c_uint32), ("barriers", ctypes.c_uint64),
         ("switches", ctypes.c_uint64),
     ]  # fmt: skip
@@ -84,12 +85,12 @@ _FAMILY = {"i": "int", "u": "unsigned", "f": "float", "b": "bool", "V": "struct"
 class Module:
     """A compiled source. get_function(name) gives its kernels; get_global(name) a view of a __device__ or __constant__ variable."""
 
-    def __init__(self, built: _build.Built, sanitize: bool, profile: bool, order: str, seed: int, timeout: float | None, workers: int | None):
+    def __init__(self, built: _build.Built, sanitize: bool, profile: bool, order: str, seed: int, timeout: float | None, workers: int | None, options: tuple[str, ...]):
         self.path, self.sanitize, self.profile, self.order, self.seed = built.path, sanitize, profile, order, seed
         self.timeout = (120.0 if sanitize else 60.0) if timeout is None else timeout
         self.workers = int(os.environ.get("GPUDL_EMULATOR_WORKERS", "1")) if workers is None else workers
         self.architecture, self.sources = built.architecture, built.sources
-        self._built = built
+        self._built, self.options = built, options
         library = _build.runtime()
         for what, mirror in enumerate((_Launch, _Module, _Fault)):
             assert library.gpudl_emu_sizes(what) == ctypes.sizeof(mirror), mirror
@@ -168,6 +169,7 @@ class Function:
         self._launch.timeout = module.timeout
         self._launch.workers = module.workers
         self._launch.profile = module.profile
+        self._launch.traced_block = 0xFFFFFFFF  # none
         for i, p in enumerate(self.parameters):
             if p.kind == "pointer" and not p.const and i < 64:
                 self._launch.writable |= 1 << i
@@ -389,7 +391,7 @@ def compile(
         raise TypeError("compile: options is a sequence of strings, such as ('-DN=4',)")
     sanitize = bool(sanitize or profile)
     built = _build.build(source, tuple(options), sanitize, tuple(name_expressions))
-    return Module(built, sanitize, profile, order, seed, timeout, workers)
+    return Module(built, sanitize, profile, order, seed, timeout, workers, tuple(options))
 
 
 __all__ = ["CompileError", "Function", "Module", "Parameter", "compile"]

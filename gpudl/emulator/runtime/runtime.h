@@ -53,7 +53,7 @@ struct Launch {
     void** arguments;
     const Module* module;
     Index grid, block;
-    u32 shared_bytes, order, seed, workers, profile, cooperative;
+    u32 shared_bytes, order, seed, workers, profile, cooperative, traced_block, traced_warp;
     double timeout;
     u64 writable;                       // bit i: argument i points to memory that the kernel may write
     Fault faults[MAX_FAULTS];
@@ -166,5 +166,13 @@ void sanitizer_copy_issue(Worker* w, AsyncCopy& copy);
 void sanitizer_copy_complete(Worker* w, AsyncCopy& copy);
 void sanitizer_grid_barrier(Worker* w);
 void sanitizer_fence(Worker* w);
+
+// profile.cpp
+void profile_begin_launch(Worker* w);
+void profile_begin_block(Worker* w);
+void profile_end_block(Worker* w);
+void profile_flush(Worker* w, u32 warp);
+void profile_access(Worker* w, int space, address_t address, u64 size, int access, u32 site);
+void profile_resolve(const std::vector<u64>& pcs);
 
 #define CALLER ((u64)__builtin_return_address(0) - 1)

@@ -244,7 +244,6 @@ static __attribute__((noinline)) void bad_state(Worker* w, Region& region, addre
     fault_at(w, FAULT_UNINITIALISED, pc, address, size, access, text, false);
     for (u64 i = address - region.base; i < address - region.base + size; i++) region.state[i >> 2] |= 0x10 << (i & 3);      // once is enough
 }
-void profile_access(Worker* w, int space, address_t address, u64 size, int access, u32 site);
 
 static __attribute__((noinline)) Region* other_region(Worker* w, address_t address, u64 size, int access, u64 pc) {
     const Module* m = w->launch->module;
@@ -431,6 +430,7 @@ void sanitizer_barrier_complete(Worker* w, Barrier& barrier, bool full) {
     Sanitizer* s = w->sanitizer;
     if (s->suspect) settle_suspect(w);
     if (full) {
+        if (w->profile) profile_end_block(w);
         u32 last = 0;
         for (u32 warp = 0; warp < w->warp_count; warp++) last = std::max(last, s->clock[warp]);
         if (last + 1 >= LAST_CLOCK) {                           // everything of this block is ordered here: start counting again
@@ -485,7 +485,10 @@ void sanitizer_collective(Worker* w, u32 warp, u32 mask) {
     }
     tick(s, warp);
 }
-void sanitizer_exit(Worker* w, Thread*) { if (w->sanitizer->suspect) settle_suspect(w); }
+void sanitizer_exit(Worker* w, Thread* t) {
+    if (w->sanitizer->suspect) settle_suspect(w);
+    if (w->profile && !w->warps[t->warp].alive) profile_flush(w, t->warp);
+}
 void sanitizer_grid_barrier(Worker*) { global.generation++; released.clear(); for (Worker* other : all_workers()) if (other->sanitizer) other->sanitizer->data.generation = global.generation; }
 
 // ---- cp.async: the destination counts as unwritten from the issue to the wait, and may change at any time in between.
@@ -543,10 +546,13 @@ void sanitizer_begin_launch(Worker* w) {
     s->shared.base = w->shared_base, s->shared.size = w->shared_size;
     s->suspect = 0;
     w->sanitizer = s;
+    w->profile = nullptr;
+    if (w->launch->profile) profile_begin_launch(w);
 }
 void sanitizer_end_launch(Worker* w) {
     if (w->sanitizer->suspect) settle_suspect(w);
     w->sanitizer->of_block.reset();
+    if (w->profile) profile_resolve(*w->sanitizer->site_pcs), w->profile = nullptr;
     w->sanitizer = nullptr;
     static u64 launches = 0;
     if (w->number == 0 && ++launches % 64 == 0) {               // cells of long gone launches are worth nothing
@@ -569,6 +575,7 @@ void sanitizer_begin_block(Worker* w) {
     s->vectors = s->acquired = false;
     s->of_block.reset();
     s->poll_address = 0;
+    if (w->profile) profile_begin_block(w);
     for (u32 i = 0; i < m->array_count; i++) set_extent(s->shared, m->arrays[2 * i], m->arrays[2 * i + 1]);
     if (m->dynamic_bytes && w->launch->shared_bytes) set_extent(s->shared, m->dynamic_offset, std::min<u64>(w->launch->shared_bytes, m->dynamic_bytes));
 }

@@ -677,7 +677,7 @@ static void on_signal(int number, siginfo_t* info, void* state) {
     fault->block[0] = w->block.x, fault->block[1] = w->block.y, fault->block[2] = w->block.z;
     fault->thread = t ? t->number : -1;
     memcpy(fault->text, text, sizeof text);
-#if defined(__x86_64__)
+#ifndef GPUDL_EMU_UCONTEXT
     registers[REG_RSP] = (long long)(((address_t)w->main.stack - 4096) & ~15ull) - 8;      // below the main context's frames
     registers[REG_RIP] = (long long)&leave_kernel;
 #else
