@@ -311,7 +311,7 @@ def unknown(names: Iterable[str]) -> str:
     wrong = [n for n in names if n not in registry()]
     if not wrong:
         return ""
-    near = difflib.get_close_matches(wrong[0], registry(), 3)
+    near = difflib.get_close_matches(wrong[0], registry(), 2, 0.75)
     return f"no op {wrong[0]!r} in the registry" + (f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(registry())}")
 
 

@@ -1,0 +1,336 @@
+"""The benchmark: wrong results get no speed, one thing against itself is a tie, records are valid at every moment. No test reads a clock."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import types
+
+import numpy as np
+import pytest
+
+import gpudl
+from bench import check, clocks, contestants, ops, records, shapes, stats
+from bench.contestants import Case, Gpudl, Torch
+from gpudl import kernels
+from gpudl.autograd import Cost, Op, Sample
+from gpudl.kernels import Kernel, ceil_div, ladder
+
+
+class Instant(clocks.HostClock):
+    """A clock whose readings are given, not taken: 1 ms and a little noise."""
+
+    def __init__(self):
+        self.rng = random.Random(0)
+
+    def sample(self, timed, repeats):
+        for _ in range(min(repeats, 2)):
+            timed.once()
+        return 1.0 + 0.01 * self.rng.random()
+
+
+# ---------------------------------------------------------------------------------------------------------------------- statistics
+def noisy(rng, level, n=12, drift=0.0):
+    return [level * math.exp(rng.gauss(0, 0.03) + drift * i) for i in range(n)]
+
+
+def test_a_copy_against_itself_is_a_tie_in_19_of_20_runs():
+    for seed in range(20):
+        rng = random.Random(seed)
+        words = []
+        for _ in range(20):
+            a, twin, copy = (noisy(rng, 1.0, drift=0.02) for _ in range(3))
+            words.append(stats.compare(a, copy, stats.noise_floor(a, twin)).word)
+        assert words.count("tie") >= 19, words
+
+
+def test_a_real_difference_is_seen_and_its_direction():
+    rng = random.Random(1)
+    for _ in range(50):
+        a, twin, b = noisy(rng, 1.0), noisy(rng, 1.0), noisy(rng, 1.25)
+        assert stats.compare(a, b, stats.noise_floor(a, twin)).word == "faster"
+        assert stats.compare(b, a, stats.noise_floor(a, twin)).word == "slower"
+
+
+def test_too_few_samples_prove_nothing():
+    assert stats.compare([1.0] * 5, [2.0] * 5).word == "tie"
+    assert stats.interval([1.0] * 5) == (-math.inf, math.inf)
+
+
+def test_median_and_spread():
+    values = [5.0, 1.0, 4.0, 2.0, 3.0, 6.0]
+    assert stats.summary(values) == (3.5, 2.0, 5.0)
+    assert stats.geometric_mean([0.5, 2.0, 4.0]) == pytest.approx(4 ** (1 / 3))
+
+
+def test_interval_covers_the_median_as_often_as_it_says():
+    rng = random.Random(2)
+    misses = 0
+    for _ in range(2000):
+        low, high = stats.interval([rng.gauss(0, 1) for _ in range(12)])
+        misses += not low <= 0 <= high
+    assert misses <= 30  # at most 1% and chance: 20 expected, 30 is 2.2 standard deviations above
+
+
+def test_contestants_take_turns_forwards_and_backwards():
+    order = []
+
+    class Clock(clocks.HostClock):
+        def sample(self, timed, repeats):
+            order.append(timed.count)
+            return 1.0
+
+    entries = [clocks.Timed(lambda: None, n) for n in (1, 2, 3)]
+    samples = clocks.race(Clock(), entries, budget=0.0)
+    assert [len(s) for s in samples] == [8, 8, 8]
+    assert order[-24:] == [1, 2, 3, 3, 2, 1] * 4
+
+
+# -------------------------------------------------------------------------------------------------------------------- right or wrong
+@pytest.mark.parametrize("spoil", [np.nan, np.inf, 1e-3, -5.0])
+def test_one_wrong_value_among_many_is_found(spoil):
+    want = np.random.default_rng(0).normal(size=(33, 65))
+    got = want.astype(np.float32)
+    assert check.judge([got], [want], "float32", 64).ok
+    got[17, 40] = spoil if not np.isfinite(spoil) or abs(spoil) > 1 else got[17, 40] + spoil
+    verdict = check.judge([got], [want], "float32", 64)
+    assert not verdict.ok and "(17, 40)" in verdict.why
+
+
+def test_integers_shapes_and_missing_results_are_compared():
+    assert not check.judge([np.array([1, 2, 4])], [np.array([1, 2, 3])], "float32").ok
+    assert not check.judge([np.zeros((2, 3), np.float32)], [np.zeros((3, 2))], "float32").ok
+    assert not check.judge([None], [np.zeros(2)], "float32").ok
+    assert not check.judge([], [np.zeros(2)], "float32").ok
+    nan = np.array([np.nan, 1.0])
+    assert check.judge([nan.astype(np.float32)], [nan], "float32").ok  # where NaN is right, NaN is right
+
+
+def test_tf32_inputs_are_not_float32():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(32, 256)), rng.normal(size=(256, 32))
+
+    def tf32(x):
+        return (x.astype(np.float32).view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+
+    want = a.astype(np.float32).astype(float) @ b.astype(np.float32).astype(float)
+    assert check.judge([(a.astype(np.float32) @ b.astype(np.float32))], [want], "float32", 256).ok
+    assert not check.judge([tf32(a) @ tf32(b)], [want], "float32", 256).ok
+
+
+RIGHT = """
+extern "C" __global__ void twice(const T* x, T* y, int64_t N) {
+    int64_t i = int64_t(blockIdx.x) * BLOCK + threadIdx.x;
+    BODY
+}
+"""
+BODIES = {
+    "right": "if (i < N) y[i] = x[i] + x[i];",
+    "nan": "if (i < N) y[i] = i == N / 2 ? T(0) / T(0) * x[i] : x[i] + x[i];",
+    "stale": "if (i < N && x[i] > T(5)) y[i] = x[i];",
+    "dropped_tile": "if (i < N && blockIdx.x + 1 < gridDim.x) y[i] = x[i] + x[i];",
+}
+
+
+@pytest.fixture
+def twice(monkeypatch, tmp_path):
+    """An op with one right rung and deliberately wrong ones, in the registry for one test."""
+    monkeypatch.setattr(Op, "registry", dict(Op.registry))
+    monkeypatch.setattr(kernels, "_ladders", dict(kernels._ladders))
+    rungs = []
+    for name, body in BODIES.items():
+        path = tmp_path / f"{name}.cu"
+        path.write_text('#include "common.cuh"\n' + RIGHT.replace("BODY", body))
+        rungs.append(Kernel(str(path), grid=lambda N: ceil_div(N, 32), block=32, BLOCK=32, dtypes=(gpudl.float32,)))
+    ladder("twice.forward", *rungs, choose=lambda N: "right")
+
+    class Twice(Op, name="twice"):
+        def forward_cpu(self, x):
+            return x + x
+
+        def forward_kernel(self, x):
+            y = self.device.empty(x.shape, x.dtype)
+            self.launch("twice.forward", x=x, y=y, N=x.size)
+            return y
+
+        def samples(rng):
+            yield Sample(rng.normal(size=100), _grad=False)
+
+        def cost(x):
+            return Cost(bytes=2 * x.nbytes, flops=x.size)
+
+    module = types.ModuleType("twice")
+    module.twice = lambda x: Twice.apply(x)
+    monkeypatch.setitem(__import__("sys").modules, "twice", module)
+    Twice.__module__ = "twice"
+    return Case(Twice, shapes.shape("100", shapes.A((100,)), grad=False))
+
+
+@pytest.mark.emulator
+def test_wrong_kernels_get_no_speed(twice):
+    rows = ops.measure(twice, [Gpudl("emulator"), *contestants.rungs(twice, "emulator")], Instant(), seed=3)
+    status = {r.get("rung", ""): r["status"] for r in rows}
+    assert status == {"": "checked", "right": "checked", "nan": "wrong", "stale": "wrong", "dropped_tile": "wrong"}
+    wrong = [r for r in rows if r["status"] == "wrong"]
+    assert all("ms" not in r and "WRONG" in ops.line(r) and " ms" not in ops.line(r) for r in wrong)
+    assert "never written" in next(r["reason"] for r in wrong if r["rung"] == "stale")
+    assert ops.exit_code(rows) == 1 and ops.exit_code([r for r in rows if r["status"] != "wrong"]) == 0
+
+
+def test_a_result_that_turns_wrong_while_it_is_timed_gets_no_speed():
+    """Right when first checked, wrong afterwards: what a kernel does that depends on what an earlier run left behind."""
+    made = []
+
+    class Ageing(Gpudl):
+        name = "ageing"
+
+        def runner(self, case, sample, seed, copies=1):
+            runner = super().runner(case, sample, seed, copies)
+            made.append(runner)
+            if len(made) > 1:
+                real = runner.collect
+                runner.collect = lambda raw: [1.5 * r for r in real(raw)]
+            return runner
+
+    case = Case(Op.registry["relu"], shapes.shape("5x7", shapes.A((5, 7))))
+    rows = ops.measure(case, [Ageing("cpu")], Instant(), seconds=0.0)
+    assert [r["status"] for r in rows] == ["wrong"] and "after it was timed" in rows[0]["reason"] and "ms" not in rows[0]
+
+
+def test_an_opponent_that_is_wrong_has_no_ratio():
+    class Liar(Gpudl):
+        name, opponent = "liar", True
+
+        def collect(self, raw):
+            return [r + 1 for r in super().collect(raw)]
+
+    liar = Liar("cpu")
+    liar.name, liar.opponent = "liar", True
+    case = Case(Op.registry["relu"], shapes.shape("5x7", shapes.A((5, 7))))
+    ours, other = ops.measure(case, [Gpudl("cpu"), liar], Instant(), seconds=0.0)
+    ours, other = (ours, other) if ours["contestant"] == "gpudl" else (other, ours)
+    assert ours["status"] == "ok" and ours["against"] == {} and other["status"] == "wrong"
+
+
+# ----------------------------------------------------------------------------------------------------------------------------- rows
+def test_a_row_says_everything():
+    case = Case(Op.registry["softmax"], shapes.shape("7x33", shapes.A((7, 33)), dim=-1), "backward")
+    (row,) = ops.measure(case, [Gpudl("cpu")], Instant(), {"copy_gb_s": 10.0, "fma_tflop_s": 0.1}, seconds=0.0)
+    for key in ("op", "way", "shape", "dtype", "precision", "ms", "samples", "noise_floor", "gb_s", "tflop_s", "share", "bound", "error", "seed", "cache"):
+        assert key in row, key
+    assert row["bytes"] == 2 * 7 * 33 * 4  # the cotangent read, the gradient written
+    assert 0 < row["error"]["relative"] < 1e-6
+    assert row["share"] == pytest.approx(row["bytes"] / 10.0e9 / (row["ms"]["median"] / 1e3))
+    json.dumps(records.plain(row), allow_nan=False)
+
+
+def test_a_kernel_that_fails_is_one_line_and_the_others_go_on():
+    class Broken(Gpudl):
+        def call(self, *_):
+            raise gpudl.KernelError("softmax/09_new.cu: block (32, 64) is 2048 threads\nand a long traceback")
+
+    case = Case(Op.registry["relu"], shapes.shape("5x7", shapes.A((5, 7))))
+    rows = ops.measure(case, [Broken("cpu"), Gpudl("cpu")], Instant(), seconds=0.0)
+    assert sorted(r["status"] for r in rows) == ["failed", "ok"]
+    failed = next(r for r in rows if r["status"] == "failed")
+    assert failed["reason"] == "KernelError: softmax/09_new.cu: block (32, 64) is 2048 threads"
+    assert "\n" not in ops.line(failed) and ops.exit_code(rows) == 1
+
+
+def test_a_size_that_does_not_fit_is_skipped_before_anything_is_allocated():
+    case = Case(Op.registry["relu"], shapes.shape("huge", shapes.A((1 << 22, 1 << 22))))
+    (row,) = ops.measure(case, [Gpudl("cpu")], Instant())
+    assert row["status"] == "skipped" and "GiB" in row["reason"] and ops.exit_code([row]) == 0
+
+
+def test_every_op_of_the_registry_has_sizes_and_a_cost():
+    for name, op in ops.registry().items():
+        grid = shapes.grid(op)
+        assert grid, f"{name} has no size to be measured at"
+        assert len({s.label for s in grid}) == len(grid), f"{name}: two sizes have one label"
+        for s in grid:
+            cost = Case(op, s).cost
+            assert cost.bytes >= 0 and cost.flops >= 0
+
+
+@pytest.mark.parametrize("name", ["matmul", "conv2d", "softmax", "batch_norm", "relu", "sum"])
+def test_grids_have_friendly_and_unfriendly_sizes(name):
+    tags = set().union(*(s.tags for s in shapes.grid(Op.registry[name])))
+    assert {"tiny", "ragged", "large"} <= tags
+
+
+def test_drawn_arrays_have_the_layout_that_they_say():
+    a = shapes.A((5, 7), transposed=True).make(np.random.default_rng(0), np.dtype(np.float32))
+    assert a.shape == (5, 7) and a.T.flags.c_contiguous
+    placed, _, _ = Gpudl("cpu").place(Case(Op.registry["matmul"], shapes.shape("", shapes.A((5, 7)))), Sample(a), False)
+    assert placed[0]._array.strides == a.strides and (placed[0]._array == a).all()
+
+
+def test_opponents_compute_what_gpudl_computes():
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    for name in ("matmul", "linear", "conv2d", "conv2d_dgrad", "conv2d_wgrad", "conv2d_relu_max_pool2d", "max_pool2d", "avg_pool2d", "batch_norm_relu",
+                 "softmax", "gelu", "where"):  # fmt: skip
+        op = Op.registry[name]
+        shape = next(s for s in shapes.grid(op) if "tiny" in s.tags)
+        players = [Torch(), contestants.Numpy(), Torch(layout="channels_last")]
+        for way in ("forward", "backward") if ops.differentiable(op, shape) else ("forward",):
+            for row in ops.measure(Case(op, shape, way), players, Instant(), seconds=0.0, timing=False):
+                assert row["status"] in ("checked", "skipped"), row
+
+
+# -------------------------------------------------------------------------------------------------------------------------- records
+def test_an_interrupted_run_leaves_valid_json(tmp_path):
+    path = tmp_path / "r.json"
+    with pytest.raises(KeyboardInterrupt):
+        with records.Record(path, "ops", environment={"nan": math.nan}) as record:
+            assert json.loads(path.read_text())["complete"] is False  # valid from the first moment on
+            record.add({"op": "relu", "ms": {"median": np.float32(1.5)}, "error": math.inf})
+            raise KeyboardInterrupt
+    data = records.load(path)
+    assert data["complete"] is False and data["ended_by"] == "KeyboardInterrupt"
+    assert data["rows"] == [{"op": "relu", "ms": {"median": 1.5}, "error": None}]
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_a_file_that_is_no_record_is_named(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(ValueError, match=r"a\.json: not JSON"):
+        records.load(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("[1]")
+    with pytest.raises(ValueError, match="not a record"):
+        records.load(tmp_path / "a.json")
+
+
+# ------------------------------------------------------------------------------------------------------------------- the command line
+def test_unknown_op_is_one_line(capsys):
+    assert ops.main(["matmull"]) == 2
+    assert capsys.readouterr().err == "bench: no op 'matmull' in the registry; did you mean matmul?\n"
+
+
+def test_no_gpu_is_one_line(capsys, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "cupy", None)
+    assert ops.main(["relu", "--device", "cuda"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("bench: no usable GPU (") and err.count("\n") == 1
+
+
+def test_no_torch_is_one_line_and_the_rest_goes_on(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(Torch, "missing", lambda self: "PyTorch is not installed")
+    monkeypatch.setattr(contestants.Jax, "missing", lambda self: "JAX is not installed")
+    monkeypatch.setattr(ops, "clock_for", lambda device: Instant())
+    monkeypatch.setattr("bench.ceilings.measure", lambda device: {"copy_gb_s": 1.0, "fma_tflop_s": 1.0})
+    assert ops.main(["relu", "--shape", "lenet", "--seconds", "0", "--device", "cpu", "--out", str(tmp_path / "r.json")]) == 0
+    out = capsys.readouterr().out
+    assert "without torch: PyTorch is not installed" in out
+    assert records.load(tmp_path / "r.json")["missing"] == ["PyTorch is not installed", "JAX is not installed"]
+    assert out.count("gpudl") >= 2
+
+
+@pytest.mark.emulator
+def test_on_the_emulator_rungs_are_checked_and_not_measured(capsys, tmp_path):
+    assert ops.main(["relu", "--device", "emulator", "--out", str(tmp_path / "r.json")]) == 0
+    rows = records.load(tmp_path / "r.json")["rows"]
+    assert {r["status"] for r in rows} == {"checked"} and all("ms" not in r for r in rows)
+    assert {r.get("rung") for r in rows if r["way"] == "forward"} > {"01_naive", "02_flat"}
