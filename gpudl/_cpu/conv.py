@@ -1,66 +1,155 @@
-"""Convolution on the CPU: patches of the image laid out as the rows of a matrix, then BLAS."""
+"""Convolution on the CPU: im2col in pieces that stay in the cache, each followed by one BLAS product for all of its images.
+
+A piece holds the patches as (C * R * S, images, places): the product with w (K, C * R * S) then has the channels first, and what comes next
+(bias, activation, pooling) reads it from the cache and writes the result in its final order.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from gpudl._cpu import compiled, scratch
 from gpudl.ops import _epilogue
 
+PIECE = 2**19  # bytes of patches at a time: half of a usual L2 cache
 
-def _patches(x: Any, stride: Any, pad: Any, dilation: Any, size: Any, window: Any) -> Any:
-    """A view (N, P, Q, C, R, S) of x padded with zeros."""
-    (P, Q), (R, S) = size, window
-    N, C, H, W = x.shape
-    need = [(n - 1) * s + (r - 1) * d + 1 for n, s, r, d in zip(size, stride, window, dilation)]
-    if pad != (0, 0) or need[0] > H or need[1] > W:
-        room = np.zeros((N, C, max(need[0], H + pad[0]), max(need[1], W + pad[1])), x.dtype)
-        room[:, :, pad[0] : pad[0] + H, pad[1] : pad[1] + W] = x
-        x = room
-    n, c, h, w = x.strides
-    steps = (n, h * stride[0], w * stride[1], c, h * dilation[0], w * dilation[1])
-    return np.lib.stride_tricks.as_strided(x, (N, P, Q, C, R, S), steps, writeable=False)
+
+def _pieces(N: int, P: int, row: int) -> Iterator[tuple[int, int, int, int]]:
+    """(first image, images, first row, rows) of pieces of about PIECE bytes: several images whole, or some rows of one; row is a row's bytes."""
+    if row == 0 or P * row <= PIECE:
+        step = max(1, PIECE // max(P * row, 1))
+        for n in range(0, N, step):
+            yield n, min(step, N - n), 0, P
+    else:
+        step = max(1, PIECE // row)
+        for n in range(N):
+            for p in range(0, P, step):
+                yield n, 1, p, min(step, P - p)
+
+
+def _images(N: int, size: Any, depth: int, itemsize: int) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
+    """The same grouped by images: (first image, images, [(first row, rows), ...])."""
+    group: list[tuple[int, int]] = []
+    last = None
+    for n, images, p, rows in _pieces(N, size[0], depth * size[1] * itemsize):
+        if last is not None and last[0] != n:
+            yield *last, group
+            group = []
+        last = (n, images)
+        group.append((p, rows))
+    if last is not None:
+        yield *last, group
+
+
+def _patches(x: Any, n: int, images: int, p: int, rows: int, Q: int, window: Any, where: Any) -> Any:
+    cols = scratch("patches", (x.shape[1] * window[0] * window[1], images, rows, Q), x.dtype)
+    compiled().im2col(x, cols, n, p, *window, *where)
+    return cols
+
+
+def products(x: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Iterator[tuple[int, Any]]:
+    """(first image, sums (K, images, P, Q)) for piece after piece; the sums are overwritten by the next."""
+    K, c, R, S = w.shape
+    x, flat = np.ascontiguousarray(x), w.reshape(groups, K // groups, c * R * S)
+    where = (*stride, *pad, *dilation)
+    for n, images, parts in _images(len(x), size, x.shape[1] * R * S, x.itemsize):
+        z = scratch("sums", (K, images, *size), x.dtype)
+        for p, rows in parts:
+            cols = _patches(x, n, images, p, rows, size[1], (R, S), where)
+            out = z.reshape(groups, K // groups, images * size[0] * size[1])[..., p * size[1] : p * size[1] + images * rows * size[1]]
+            np.matmul(flat, cols.reshape(groups, c * R * S, images * rows * size[1]), out=out)
+        yield n, z
 
 
 def forward(x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: str | None = None) -> Any:
-    (K, c), N, (P, Q) = w.shape[:2], len(x), size
-    patches = _patches(x, stride, pad, dilation, size, w.shape[2:])
-    y = np.empty((N, P, Q, K), x.dtype)
-    for g in range(groups):
-        k = slice(g * K // groups, (g + 1) * K // groups)
-        rows = patches[:, :, :, g * c : (g + 1) * c].reshape(N * P * Q, w[0].size)
-        y[..., k] = (rows @ w[k].reshape(K // groups, w[0].size).T).reshape(N, P, Q, K // groups)
-    if b is not None:
-        y += b
-    return _epilogue.forward_(y, act).transpose(0, 3, 1, 2)
+    N, K, places = len(x), len(w), size[0] * size[1]
+    y = np.empty((N, K, places), x.dtype)
+    bias = np.zeros(K, x.dtype) if b is None else np.ascontiguousarray(b)
+    for n, z in products(x, w, stride, pad, dilation, groups, size):
+        compiled().store(z.reshape(K, z.shape[1], places), bias, y, n, act == "relu")
+    if act not in (None, "relu"):
+        _epilogue.forward_(y, act)
+    return y.reshape(N, K, *size)
+
+
+def forward_pool(
+    x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: str | None, pool: Any, out: Any
+) -> Any:
+    """(y, at): max pooling of relu(conv2d), piece by piece, so that only the result goes through memory."""
+    assert act == "relu"
+    y = np.empty((len(x), len(w), *out), x.dtype)
+    at = np.empty(y.shape, np.uint8 if pool["window"][0] * pool["window"][1] <= 256 else np.int32)
+    bias = np.zeros(len(w), x.dtype) if b is None else np.ascontiguousarray(b)
+    for n, z in products(x, w, stride, pad, dilation, groups, size):
+        compiled().bias_relu_max_pool(z, bias, y, at, n, *pool["window"], *pool["stride"], *pool["pad"], *pool["dilation"])
+    return y, at
+
+
+def backward_pool(
+    dy: Any, x: Any, w: Any, y: Any, at: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, pool: Any, image: Any, window: Any, needs: Any
+) -> Any:
+    """(dx, dw, db) of forward_pool; image (H, W) and window (R, S) are the sizes of dx and dw."""
+    db = np.zeros(dy.shape[1])
+    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
+    offsets = pool_offsets(pool["window"], pool["dilation"], size[1])
+
+    def fill(z: Any, n: int) -> None:
+        compiled().max_unpool_relu(dy, y, at, z, db, n, offsets, *pool["stride"], *pool["pad"])
+
+    dx, dw = _gradients(dy.shape[:2], dy.dtype, fill, x, w, stride, pad, dilation, groups, size, image, window, needs)
+    return dx, dw, db.astype(dy.dtype) if needs[2] else None
+
+
+def pool_offsets(window: Any, dilation: Any, width: int) -> Any:
+    """How far element a * B + b of a pooling window lies from its first one, in an image of that width."""
+    return (np.arange(window[0])[:, None] * dilation[0] * width + np.arange(window[1]) * dilation[1]).reshape(-1)
+
+
+def _gradients(
+    shape: Any, dtype: Any, fill: Any, x: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, image: Any, window: Any, needs: Any
+) -> Any:
+    """(dx, dw) where needed; fill(z, n) puts the gradient of the results of images n, ... into z (K, images, P, Q)."""
+    (N, K), (P, Q), where = shape, size, (*stride, *pad, *dilation)
+    c = (w.shape[1] if w is not None else x.shape[1] // groups) if needs[0] or needs[1] else 1
+    depth = c * window[0] * window[1]
+    dx = np.zeros((N, c * groups, *image), dtype) if needs[0] else None
+    dw = np.zeros((groups, K // groups, depth), dtype) if needs[1] else None
+    if needs[0]:
+        turned = np.ascontiguousarray(w.reshape(groups, K // groups, depth).transpose(0, 2, 1))
+    if needs[1]:
+        x = np.ascontiguousarray(x)
+    for n, images, parts in _images(N, size, depth * groups, np.dtype(dtype).itemsize):
+        z = scratch("sums", (K, images, P, Q), dtype)
+        fill(z, n)
+        for p, rows in parts:
+            piece = z.reshape(groups, K // groups, images * P * Q)[..., p * Q : p * Q + images * rows * Q]
+            if needs[1]:
+                cols = _patches(x, n, images, p, rows, Q, window, where).reshape(groups, depth, images * rows * Q)
+                dw += np.matmul(piece, cols.transpose(0, 2, 1))
+            if needs[0]:
+                cols = scratch("patches", (groups * depth, images, rows, Q), dtype)
+                np.matmul(turned, piece, out=cols.reshape(groups, depth, images * rows * Q))
+                compiled().col2im(cols, dx, n, p, *window, *where)
+    return dx, dw if dw is None else dw.reshape(K, c, *window)
+
+
+def backward(dy: Any, x: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int, image: Any, window: Any, needs: Any) -> Any:
+    """(dx, dw) of a convolution whose results have the gradient dy."""
+    N, K, P, Q = dy.shape
+    flat = np.ascontiguousarray(dy).reshape(N, K, P * Q)
+
+    def fill(z: Any, n: int) -> None:
+        compiled().turn(flat, z.reshape(K, z.shape[1], P * Q), n)
+
+    return _gradients((N, K), dy.dtype, fill, x, w, stride, pad, dilation, groups, (P, Q), image, window, needs)
 
 
 def wgrad(x: Any, dy: Any, stride: Any, pad: Any, dilation: Any, groups: int, window: Any) -> Any:
-    N, K, P, Q = dy.shape
-    c = x.shape[1] // groups
-    patches = _patches(x, stride, pad, dilation, (P, Q), window)
-    flat = dy.transpose(0, 2, 3, 1).reshape(N * P * Q, K)
-    dw = np.empty((K, c, *window), x.dtype)
-    for g in range(groups):
-        k = slice(g * K // groups, (g + 1) * K // groups)
-        rows = patches[:, :, :, g * c : (g + 1) * c].reshape(N * P * Q, c * window[0] * window[1])
-        dw[k] = (flat[:, k].T @ rows).reshape(K // groups, c, *window)
-    return dw
+    return backward(dy, x, None, stride, pad, dilation, groups, None, window, (False, True))[1]
 
 
 def dgrad(dy: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Any:
-    N, K, P, Q = dy.shape
-    _, c, R, S = w.shape
-    C = c * groups
-    need = [(n - 1) * s + (r - 1) * d + 1 for n, s, r, d in zip((P, Q), stride, (R, S), dilation)]
-    room = np.zeros((N, max(need[0], size[0] + pad[0]), max(need[1], size[1] + pad[1]), C), dy.dtype)
-    flat = dy.transpose(0, 2, 3, 1).reshape(N * P * Q, K)
-    for g in range(groups):
-        k = slice(g * K // groups, (g + 1) * K // groups)
-        for r in range(R):
-            for s in range(S):
-                h, v = r * dilation[0], s * dilation[1]
-                part = (flat[:, k] @ w[k, :, r, s]).reshape(N, P, Q, c)
-                room[:, h : h + (P - 1) * stride[0] + 1 : stride[0], v : v + (Q - 1) * stride[1] + 1 : stride[1], g * c : (g + 1) * c] += part
-    return room[:, pad[0] : pad[0] + size[0], pad[1] : pad[1] + size[1]].transpose(0, 3, 1, 2)
+    return backward(dy, None, w, stride, pad, dilation, groups, size, w.shape[2:], (True, False))[0]

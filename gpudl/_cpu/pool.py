@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from gpudl._cpu import compiled
+from gpudl._cpu.conv import pool_offsets
+
 
 def bounds(size: int, extent: int) -> list[tuple[int, int]]:
     """Adaptive windows: from floor(p * extent / size) to ceil((p + 1) * extent / size)."""
@@ -41,33 +44,12 @@ def max_forward(x: Any, window: Any, stride: Any, pad: Any, dilation: Any, size:
                 y[:, :, p, q] = np.take_along_axis(part, k[..., None], -1)[..., 0]
                 at[:, :, p, q] = (h0 + k // (w1 - w0)) * W + w0 + k % (w1 - w0)
         return y, at
-    room = _padded(x, -np.inf, window, stride, pad, dilation, size)
-    R, S = window
-    y = _shifted(room, 0, 0, stride, dilation, size).copy()
-    at = np.zeros(y.shape, np.uint8 if R * S <= 256 else np.int32)
-    # a window may start in the padding: its first element is then no candidate, even if the whole image is -inf
-    for r in range(R):
-        for s in range(S):
-            if r or s:
-                v = _shifted(room, r, s, stride, dilation, size)
-                better = (v > y) | (v != v)
-                np.copyto(y, v, where=better)
-                np.copyto(at, at.dtype.type(r * S + s), where=better)
-    if pad != (0, 0):
-        _first_inside(at, y, x.shape, window, stride, pad, dilation)
+    x = np.ascontiguousarray(x)
+    y = np.empty((*x.shape[:2], *size), x.dtype)
+    at = np.empty(y.shape, np.uint8 if window[0] * window[1] <= 256 else np.int32)
+    M = y.shape[0] * y.shape[1]
+    compiled().max_pool(x.reshape(M, *x.shape[2:]), y.reshape(M, *size), at.reshape(M, *size), *window, *stride, *pad, *dilation)
     return y, at
-
-
-def _first_inside(at: Any, y: Any, shape: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> None:
-    """Windows of nothing but -inf point at their first element inside the image."""
-    low = y == -np.inf
-    if low.any():
-        first = []
-        for axis in range(2):
-            start = np.arange(y.shape[2 + axis]) * stride[axis] - pad[axis]
-            first.append(np.maximum(-(start // dilation[axis]), 0))
-        inside = (first[0][:, None] * window[1] + first[1]).astype(at.dtype)
-        np.copyto(at, np.maximum(at, inside), where=low)
 
 
 def places(at: Any, shape: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> Any:
@@ -82,10 +64,15 @@ def places(at: Any, shape: Any, window: Any, stride: Any, pad: Any, dilation: An
 
 def max_unpool(dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any, shape: Any) -> Any:
     """dy at the place of each maximum, summed where windows overlap."""
-    dx = np.zeros((shape[0] * shape[1], shape[2] * shape[3]), dy.dtype)
-    index = places(at, shape, window, stride, pad, dilation).reshape(len(dx), at.shape[2] * at.shape[3])
-    np.add.at(dx, (np.arange(len(dx))[:, None], index), dy.reshape(index.shape))
-    return dx.reshape(shape)
+    M, size = shape[0] * shape[1], at.shape[2:]
+    if window == (0, 0):  # at is h * W + w
+        offsets, stride, pad = np.arange(shape[2] * shape[3]), (0, 0), (0, 0)
+    else:
+        offsets = pool_offsets(window, dilation, shape[3])
+    dx = np.empty(shape, dy.dtype)
+    flat = [np.ascontiguousarray(v).reshape(M, *size) for v in (dy, at)]
+    compiled().max_unpool(*flat, dx.reshape(M, *shape[2:]), offsets, *stride, *pad)
+    return dx
 
 
 def max_take(x: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> Any:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from gpudl._cpu import conv as cpu
-from gpudl._cpu import pool as cpu_pool
 from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
@@ -342,11 +341,8 @@ class Conv2d(Op, name="conv2d", function="_conv2d"):
     def backward_cpu(self, dy: Any, x: Any, w: Any, y: Any, stride: Any, pad: Any, dilation: Any, groups: int, act: str | None) -> Any:
         dy = _epilogue.backward(dy, y, act)
         where = (stride, pad, dilation, groups)
-        return (
-            cpu.dgrad(dy, w, *where, self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
-            cpu.wgrad(x, dy, *where, self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
-            dy.sum((0, 2, 3)) if self.needs[2] else None,
-        )
+        dx, dw = cpu.backward(dy, x, w, *where, self.meta[0][0][2:], self.meta[1][0][2:], self.needs)  # type: ignore[attr-defined]
+        return dx, dw, dy.sum((0, 2, 3)) if self.needs[2] else None
 
     def forward_kernel(self, x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: str | None) -> Any:
         y = launch_forward(self, x, w, b, stride, pad, dilation, groups, size, act)
@@ -423,14 +419,14 @@ class Conv2d(Op, name="conv2d", function="_conv2d"):
 
 
 class Conv2dPool(Op, name="conv2d_relu_max_pool2d"):
-    """Max pooling of act(conv2d): act may be None or anything that grows, so that it may change places with the maximum."""
+    """Max pooling of relu(conv2d), where ReLU and the maximum change places: both grow."""
 
     ladders = ("conv2d_relu_max_pool2d.forward", "max_pool2d.backward", "epilogue.backward", "conv2d.dgrad", "conv2d.wgrad")
 
     def forward_cpu(
         self, x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: Any, pool: Any, out: Any
     ) -> Any:
-        y, at = cpu_pool.max_forward(cpu.forward(x, w, b, stride, pad, dilation, groups, size, act), **pool, size=out)
+        y, at = cpu.forward_pool(x, w, b, stride, pad, dilation, groups, size, act, pool, out)
         self._save(x, w, y, at)
         return y
 
@@ -441,15 +437,8 @@ class Conv2dPool(Op, name="conv2d_relu_max_pool2d"):
     def backward_cpu(
         self, dy: Any, x: Any, w: Any, y: Any, at: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: Any, pool: Any
     ) -> Any:
-        shape = (*dy.shape[:2], *size)
-        dy = _epilogue.backward(dy, y, act)
-        middle = cpu_pool.max_unpool(dy, at, **pool, shape=shape)
-        where = (stride, pad, dilation, groups)
-        return (
-            cpu.dgrad(middle, w, *where, self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
-            cpu.wgrad(x, middle, *where, self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
-            dy.sum((0, 2, 3)) if self.needs[2] else None,
-        )
+        image, window = self.meta[0][0][2:], self.meta[1][0][2:]  # type: ignore[attr-defined]
+        return cpu.backward_pool(dy, x, w, y, at, stride, pad, dilation, groups, size, pool, image, window, self.needs)
 
     def forward_kernel(
         self, x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: Any, pool: Any, out: Any

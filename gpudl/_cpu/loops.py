@@ -1,0 +1,228 @@
+"""Loops that NumPy has no fast form of, compiled by Numba and kept in its cache on disk.
+
+Arrays are C-contiguous; the kernels walk through flat views with unsigned offsets, because Numba gives a signed index a test for negative
+values, and with it LLVM does not vectorise. Results do not depend on the number of threads: there is one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+u = np.uint64
+
+
+def jit(function: Any) -> Any:
+    try:
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # no folder that the cache could be written to
+        return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+@jit
+def span(shift, stride, count, extent):
+    """The q in [0, count) with 0 <= q * stride + shift < extent, as (first, end)."""
+    first = 0 if shift >= 0 else (-shift + stride - 1) // stride
+    end = 0 if shift >= extent else (extent - 1 - shift) // stride + 1
+    first, end = min(first, count), min(end, count)
+    return first, max(first, end)
+
+
+@jit
+def im2col(x, cols, n0, p0, R, S, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w):
+    """cols (C * R * S, n, p, Q): what filter element (c, r, s) meets at each place of images n0, ... and rows p0, ...; zero outside x."""
+    n, P, Q = cols.shape[1:]
+    C, H, W = x.shape[1:]
+    source, out = x.reshape(-1), cols.reshape(-1)
+    to = u(0)
+    for c in range(C):
+        for r in range(R):
+            for s in range(S):
+                shift = s * dilation_w - pad_w
+                first, end = span(shift, stride_w, Q, W)
+                for i in range(n):
+                    plane = ((n0 + i) * C + c) * H
+                    for p in range(P):
+                        h = (p0 + p) * stride_h + r * dilation_h - pad_h
+                        if h < 0 or h >= H:
+                            for q in range(Q):
+                                out[to + u(q)] = 0
+                        else:
+                            for q in range(first):
+                                out[to + u(q)] = 0
+                            start, put = u((plane + h) * W + first * stride_w + shift), to + u(first)
+                            if stride_w == 1:
+                                for q in range(end - first):
+                                    out[put + u(q)] = source[start + u(q)]
+                            else:
+                                for q in range(end - first):
+                                    out[put + u(q)] = source[start + u(q) * u(stride_w)]
+                            for q in range(end, Q):
+                                out[to + u(q)] = 0
+                        to += u(Q)
+
+
+@jit
+def col2im(cols, dx, n0, p0, R, S, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w):
+    """Add every element of cols to the place of dx that im2col took it from."""
+    n, P, Q = cols.shape[1:]
+    C, H, W = dx.shape[1:]
+    source, out = cols.reshape(-1), dx.reshape(-1)
+    at = u(0)
+    for c in range(C):
+        for r in range(R):
+            for s in range(S):
+                shift = s * dilation_w - pad_w
+                first, end = span(shift, stride_w, Q, W)
+                for i in range(n):
+                    plane = ((n0 + i) * C + c) * H
+                    for p in range(P):
+                        h = (p0 + p) * stride_h + r * dilation_h - pad_h
+                        if h >= 0 and h < H:
+                            put, start = u((plane + h) * W + first * stride_w + shift), at + u(first)
+                            if stride_w == 1:
+                                for q in range(end - first):
+                                    out[put + u(q)] += source[start + u(q)]
+                            else:
+                                for q in range(end - first):
+                                    out[put + u(q) * u(stride_w)] += source[start + u(q)]
+                        at += u(Q)
+
+
+@jit
+def store(z, bias, y, n0, relu):
+    """y[n0 + i, k] = z[k, i] + bias[k], with ReLU where it is asked for; z (K, n, PQ), y (N, K, PQ)."""
+    K, n, places = z.shape
+    source, out = z.reshape(-1), y.reshape(-1)
+    at = u(0)
+    for k in range(K):
+        b = bias[k]
+        for i in range(n):
+            to = u(((n0 + i) * K + k) * places)
+            if relu:
+                for j in range(places):
+                    v = source[at + u(j)] + b
+                    out[to + u(j)] = v * 0 if v <= 0 else v
+            else:
+                for j in range(places):
+                    out[to + u(j)] = source[at + u(j)] + b
+            at += u(places)
+
+
+@jit
+def turn(dy, z, n0):
+    """z[k, i] = dy[n0 + i, k]; dy (N, K, PQ), z (K, n, PQ)."""
+    K, n, places = z.shape
+    source, out = dy.reshape(-1), z.reshape(-1)
+    to = u(0)
+    for k in range(K):
+        for i in range(n):
+            at = u(((n0 + i) * K + k) * places)
+            for j in range(places):
+                out[to + u(j)] = source[at + u(j)]
+            to += u(places)
+
+
+@jit
+def maximum(source, start, P, Q, bias, y, at, to, I, J, A, B, step_h, step_w, rim_h, rim_w, spread_h, spread_w):
+    """Max pooling of one plane (P, Q) of source + bias from `start` on into y and at (a * B + b in the window) from `to` on, (I, J)."""
+    for i in range(I):
+        row = to + u(i * J)
+        top = i * step_h - rim_h
+        inside = 0 if top >= 0 else (-top + spread_h - 1) // spread_h
+        for j in range(J):
+            left = j * step_w - rim_w
+            first = 0 if left >= 0 else (-left + spread_w - 1) // spread_w
+            y[row + u(j)] = -np.inf
+            at[row + u(j)] = inside * B + first  # what a window of nothing but -inf points at
+        for a in range(A):
+            p = top + a * spread_h
+            if p < 0 or p >= P:
+                continue
+            for b in range(B):
+                shift = b * spread_w - rim_w
+                first, end = span(shift, step_w, J, Q)
+                get, put, code = start + u(p * Q + first * step_w + shift), row + u(first), a * B + b
+                if step_w == 1:
+                    for j in range(end - first):
+                        v, best = source[get + u(j)] + bias, y[put + u(j)]
+                        better = (v > best) | (v != v)
+                        y[put + u(j)] = v if better else best
+                        at[put + u(j)] = code if better else at[put + u(j)]
+                elif step_w == 2:
+                    for j in range(end - first):
+                        v, best = source[get + u(2) * u(j)] + bias, y[put + u(j)]
+                        better = (v > best) | (v != v)
+                        y[put + u(j)] = v if better else best
+                        at[put + u(j)] = code if better else at[put + u(j)]
+                else:
+                    for j in range(end - first):
+                        v, best = source[get + u(j) * u(step_w)] + bias, y[put + u(j)]
+                        better = (v > best) | (v != v)
+                        y[put + u(j)] = v if better else best
+                        at[put + u(j)] = code if better else at[put + u(j)]
+
+
+@jit
+def max_pool(x, y, at, A, B, step_h, step_w, rim_h, rim_w, spread_h, spread_w):
+    """x (M, P, Q) into y and at (M, I, J)."""
+    P, Q = x.shape[1:]
+    I, J = y.shape[1:]
+    zero = x.dtype.type(0)
+    source, out, places = x.reshape(-1), y.reshape(-1), at.reshape(-1)
+    for m in range(x.shape[0]):
+        maximum(source, u(m * P * Q), P, Q, zero, out, places, u(m * I * J), I, J, A, B, step_h, step_w, rim_h, rim_w, spread_h, spread_w)
+
+
+@jit
+def bias_relu_max_pool(z, bias, y, at, n0, A, B, step_h, step_w, rim_h, rim_w, spread_h, spread_w):
+    """y[n0 + i, k] = relu(max pooling of z[k, i] + bias[k]); z (K, n, P, Q), y and at (N, K, I, J). ReLU and maximum may change places."""
+    K, n, P, Q = z.shape
+    I, J = y.shape[2:]
+    source, out, places = z.reshape(-1), y.reshape(-1), at.reshape(-1)
+    for k in range(K):
+        for i in range(n):
+            to = u(((n0 + i) * K + k) * I * J)
+            start = u((k * n + i) * P * Q)
+            maximum(source, start, P, Q, bias[k], out, places, to, I, J, A, B, step_h, step_w, rim_h, rim_w, spread_h, spread_w)
+            for j in range(I * J):
+                v = out[to + u(j)]
+                out[to + u(j)] = v * 0 if v <= 0 else v
+
+
+@jit
+def max_unpool(dy, at, dx, offsets, step_h, step_w, rim_h, rim_w):
+    """dx (M, P, Q) = dy (M, I, J) at the place of each maximum; offsets[at] is that place's distance from the window's first one."""
+    I, J = dy.shape[1:]
+    P, Q = dx.shape[1:]
+    source, places, out = dy.reshape(-1), at.reshape(-1), dx.reshape(-1)
+    out[:] = 0
+    for m in range(dy.shape[0]):
+        for i in range(I):
+            e = u((m * I + i) * J)
+            first = m * P * Q + (i * step_h - rim_h) * Q - rim_w
+            for j in range(J):
+                out[u(first + j * step_w + offsets[places[e + u(j)]])] += source[e + u(j)]
+
+
+@jit
+def max_unpool_relu(dy, y, at, z, db, n0, offsets, step_h, step_w, rim_h, rim_w):
+    """z[k, i] = dy[n0 + i, k] at the place of each maximum where y > 0, and db[k] += their sum; dy, y, at (N, K, I, J), z (K, n, P, Q)."""
+    K, I, J = dy.shape[1:]
+    n, P, Q = z.shape[1:]
+    source, result, places, out = dy.reshape(-1), y.reshape(-1), at.reshape(-1), z.reshape(-1)
+    out[:] = 0
+    for k in range(K):
+        total = 0.0
+        for i in range(n):
+            for p in range(I):
+                e = u((((n0 + i) * K + k) * I + p) * J)
+                first = (k * n + i) * P * Q + (p * step_h - rim_h) * Q - rim_w
+                for j in range(J):
+                    if not result[e + u(j)] <= 0:
+                        g = source[e + u(j)]
+                        out[u(first + j * step_w + offsets[places[e + u(j)]])] += g
+                        total += g
+        db[k] += total
