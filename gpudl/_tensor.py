@@ -282,11 +282,10 @@ class Tensor:
 
     def _rebase(self, written: Tensor) -> None:
         """The memory now holds the value of `written`: take its place in the graph, and tell the base and all views of this memory."""
-        base = self
-        if self._view is not None:
-            base, steps = self._view
-            if not (base.requires_grad or written.requires_grad):
-                return
+        base, steps = (self, ()) if self._view is None else self._view
+        if not (base.requires_grad or written.requires_grad):
+            return
+        if steps or not written.requires_grad:  # a part is written, or the old value gets a gradient of zeros, as in PyTorch
             written = ops.written(base, written, steps)
         base._node, base._index, base.requires_grad = written._node, written._index, written.requires_grad
         if base._views:

@@ -559,9 +559,8 @@ class Write(Op, name="index_write", function="scatter"):
         self.save(line=line)
         if full:
             np.put_along_axis(x, line, v, at)
-        else:
-            where = np.unravel_index(line, x.shape[at : at + count]) if x.size else (line,) * count
-            x[(*(slice(None),) * at, *where)] = v
+        elif v.size:
+            x[(*(slice(None),) * at, *np.unravel_index(line, x.shape[at : at + count]))] = v
         return x
 
     def forward_kernel(self, x: Any, line: Any, v: Any, at: int, count: int, full: bool) -> Any:
