@@ -360,7 +360,8 @@ class Atan2(Smooth2, name="atan2", worked=[(1.0, 1.0, math.pi / 4), (0.0, -1.0, 
 
     def derivatives(self, m: Any, dy: Any, a: Any, b: Any) -> Any:
         square = a * a + b * b
-        return dy * (b / square), dy * (-a / square)
+        g = m.where(square == 0, 0.0, dy / square)  # the angle of (0, 0) is 0 by convention, and flat
+        return g * b, -g * a
 
 
 def _nonzero_divisor(op: str, a: Any, b: Any) -> None:
@@ -391,6 +392,10 @@ class Fmod(Smooth2, name="fmod", worked=[(5.5, 2.0, 1.5), (-5.5, 2.0, -1.5)], dr
 class Remainder(Smooth2, name="remainder", worked=[(5.5, 2.0, 1.5), (-5.5, 2.0, 0.5)], draw=_quotient):
     numpy = _checked("remainder", np.remainder)
     uses = ("", "ab")
+
+    def errors() -> Any:
+        yield Sample(np.array([1]), 0), RuntimeError, r"remainder: an integer is divided by zero; floats give inf or nan instead"
+        yield Sample(np.ones(1, bool), np.ones(1, bool)), DtypeError, r"remainder: bool tensors cannot be divided; convert them with .int\(\)"
 
     def derivatives(self, m: Any, dy: Any, a: Any, b: Any) -> Any:
         return dy, -dy * m.floor_divide(a, b) if self.needs[1] else None
@@ -530,6 +535,13 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     return Div.apply(a, b, dtype=dtype, compute=dtype)
 
 
+def _remainder(op: type[Binary], a: Any, b: Any) -> Tensor:
+    a, b, dtype = operands(op.name, a, b)
+    if dtype == bool_:
+        raise DtypeError(f"{op.name}: bool tensors cannot be divided; convert them with .int()")
+    return op.apply(a, b, dtype=dtype, compute=dtype)
+
+
 def _binary(op: type[Binary], a: Any, b: Any) -> Tensor:
     """Apply op, whose result has the dtype that the operands meet in."""
     a, b, dtype = operands(op.name, a, b)
@@ -538,22 +550,22 @@ def _binary(op: type[Binary], a: Any, b: Any) -> Tensor:
 
 def trunc_divide(input: Any, other: Any) -> Tensor:
     """The quotient rounded towards zero: div(rounding_mode="trunc")."""
-    return _binary(TruncDivide, input, other)
+    return _remainder(TruncDivide, input, other)
 
 
 def floor_divide(input: Any, other: Any) -> Tensor:
     """The quotient rounded down, as Python's //. Integers stay integers; RuntimeError for an integer division by zero on the CPU."""
-    return _binary(FloorDivide, input, other)
+    return _remainder(FloorDivide, input, other)
 
 
 def remainder(input: Any, other: Any) -> Tensor:
     """input - floor(input / other) * other, as Python's %: the sign is the divisor's. Gradients 1 and -floor(input / other)."""
-    return _binary(Remainder, input, other)
+    return _remainder(Remainder, input, other)
 
 
 def fmod(input: Any, other: Any) -> Tensor:
     """input - trunc(input / other) * other, as C's fmod: the sign is the dividend's. Gradients 1 and -trunc(input / other)."""
-    return _binary(Fmod, input, other)
+    return _remainder(Fmod, input, other)
 
 
 def maximum(input: Any, other: Any) -> Tensor:
@@ -1029,8 +1041,9 @@ def sign(input: Tensor) -> Tensor:
 
 
 def square(input: Tensor) -> Tensor:
-    """input * input."""
-    return _same(Square, input)
+    """input * input; bools give int64."""
+    check_tensor("square", input=input)
+    return _same(Square, input.long() if input.dtype == bool_ else input)
 
 
 def reciprocal(input: Tensor) -> Tensor:

@@ -73,8 +73,8 @@ FUNCTION X maximum_da(X dy, X a, X b) { return a == b ? dy / X(2) : a < b ? X(0)
 FUNCTION X maximum_db(X dy, X a, X b) { return a == b ? dy / X(2) : a > b ? X(0) : dy; }
 FUNCTION X minimum_da(X dy, X a, X b) { return a == b ? dy / X(2) : a > b ? X(0) : dy; }
 FUNCTION X minimum_db(X dy, X a, X b) { return a == b ? dy / X(2) : a < b ? X(0) : dy; }
-FUNCTION X atan2_da(X dy, X a, X b) { return dy * (b / (a * a + b * b)); }
-FUNCTION X atan2_db(X dy, X a, X b) { return dy * (-a / (a * a + b * b)); }
+FUNCTION X atan2_da(X dy, X a, X b) { return a * a + b * b == 0 ? X(0) : dy / (a * a + b * b) * b; }
+FUNCTION X atan2_db(X dy, X a, X b) { return a * a + b * b == 0 ? X(0) : -(dy / (a * a + b * b)) * a; }
 FUNCTION X fmod_da(X dy, X, X) { return dy; }
 FUNCTION X fmod_db(X dy, X a, X b) { return -dy * trunc_(a / b); }
 FUNCTION X remainder_da(X dy, X, X) { return dy; }
