@@ -44,5 +44,16 @@ from gpudl.nn.layers import (
     MaxPool2d,
     Unflatten,
 )
+from gpudl.nn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from gpudl.nn.module import Module
 from gpudl.nn.parameter import Parameter

@@ -52,7 +52,7 @@ LAYERS = [
     ("LeakyReLU", (0.2,), {}, (3, 4)),
     ("ELU", (), {}, (3, 4)),
     ("ELU", (0.5, True), {}, None),
-    ("CELU", (0.7,), {}, (3, 4)),
+    ("CELU", (0.5,), {}, (3, 4)),
     ("SELU", (), {}, (3, 4)),
     ("GELU", (), {}, (3, 4)),
     ("GELU", ("tanh",), {}, (3, 4)),
@@ -246,7 +246,7 @@ def test_functional_signatures(name):
     except ValueError:
         pytest.skip("a builtin without a signature")
     ours = inspect.signature(getattr(nn.functional, name)).parameters
-    names = [n for n in theirs if n not in ("_stacklevel",)]
+    names = list(theirs)
     if names[:2] == ["args", "kwargs"]:
         pytest.skip("PyTorch shows no parameters")
     assert list(ours)[: len(names)] == names
