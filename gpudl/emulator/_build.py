@@ -452,6 +452,7 @@ def runtime() -> ctypes.CDLL:
     library.gpudl_emu_next.argtypes = [u64, ctypes.POINTER(u64), ctypes.POINTER(u64)]
     library.gpudl_emu_arena.argtypes = [ctypes.POINTER(u64), ctypes.POINTER(u64)]
     library.gpudl_emu_in_use.restype = u64
+    library.gpudl_emu_written.argtypes = [u64, u64]
     library.gpudl_emu_sizes.argtypes, library.gpudl_emu_sizes.restype = [ctypes.c_int], u64
     for name in ("gpudl_emu_profile", "gpudl_emu_trace"):
         getattr(library, name).argtypes, getattr(library, name).restype = [pointer, u64], u64

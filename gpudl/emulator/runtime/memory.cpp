@@ -147,3 +147,12 @@ EXPORT u64 gpudl_emu_in_use() {
     for (auto& one : live) sum += one.second.room;
     return sum;
 }
+// 0 nothing of the range was written, 2 all of it, 1 some.
+EXPORT int gpudl_emu_written(u64 address, u64 size) {
+    bool some = false, all = true;
+    for (u64 i = address - arena_base; i < address - arena_base + size; i++) {
+        bool one = arena_state[i >> 2] >> (4 + (i & 3)) & 1;
+        some |= one, all &= one;
+    }
+    return all ? 2 : some ? 1 : 0;
+}

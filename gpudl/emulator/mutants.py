@@ -1,0 +1,241 @@
+"""Mutation testing of the kernels: `python -m gpudl.emulator.mutants`, run in a checkout (`make mutants`).
+
+Each barrier (`__syncthreads`, `__syncwarp`, named) and each bounds check of each rung is removed in turn, and the launches that the op registry's
+samples make are run again under the sanitizer. A mutant that is not reported means that the barrier or check is not needed, or that no sample needs it:
+it is listed, and the exit code is 1. A line that says why it stays anyway (a comment with `kept:`) is listed but does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import re
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpudl.emulator import SanitizerError, _build, _launch, _memory
+from gpudl.emulator._errors import CompileError
+
+
+@dataclass
+class Mutant:
+    """One change of a source. kind: barrier or bounds; line: where; before: the text that goes; after: what stands there instead."""
+
+    kind: str
+    line: int
+    before: str
+    after: str
+    start: int
+    end: int
+    kept: bool
+
+    def apply(self, text: str) -> str:
+        return text[: self.start] + self.after + text[self.end :]
+
+
+@dataclass
+class Launch:
+    """One launch of a rung by a sample: enough to run it again."""
+
+    options: tuple[str, ...]
+    entry: str
+    grid: Any
+    block: Any
+    shared_mem: int
+    cooperative: bool
+    values: list[tuple[str, Any]]  # ("array", copy), ("empty", (shape, dtype)) or ("scalar", value)
+    results: dict[int, np.ndarray]
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.grid)) * int(np.prod(self.block))
+
+    def arguments(self) -> list[Any]:
+        return [_memory.array(v) if kind == "array" else _memory.empty(*v) if kind == "empty" else v for kind, v in self.values]
+
+
+_BARRIER = re.compile(r"\b(?:__syncthreads(?:_\w+)?|__syncwarp|named_barrier_sync|grid_barrier)\s*\((?:[^()]|\([^()]*\))*\)\s*;")
+_WORD = r"[A-Za-z_]\w*(?:\.\w|\[[^\]]*\])?"
+_TERM = rf"{_WORD}(?:\s*[+*]\s*(?:{_WORD}|\d+))*"
+
+
+def mutants(text: str, scalars: list[str]) -> list[Mutant]:
+    """The mutants of a source. scalars: the kernel's size parameters; a comparison with one of them outside a loop's head is a bounds check."""
+    code = re.sub(r"//[^\n]*|/\*.*?\*/", lambda m: re.sub(r"[^\n]", " ", m[0]), text, flags=re.S)
+    found = []
+
+    def add(kind: str, match: re.Match[str], after: str) -> None:
+        line = text.count("\n", 0, match.start()) + 1
+        rows = text.splitlines()
+        kept = "kept:" in rows[line - 1] or (line > 1 and rows[line - 2].lstrip().startswith("//") and "kept:" in rows[line - 2])
+        found.append(Mutant(kind, line, text[match.start() : match.end()], after, match.start(), match.end(), kept))
+
+    for match in _BARRIER.finditer(code):
+        add("barrier", match, ";")
+    if scalars:
+        heads = [(m.start(), _close(code, m.end() - 1)) for m in re.finditer(r"\b(?:for|while|static_assert)\s*\(", code)]
+        sizes = "|".join(map(re.escape, scalars))
+        for match in re.finditer(rf"(?<![\w<])({_TERM})\s*(<|>=)\s*(?:{sizes})\b(?!\s*[*/(\[<])", code):
+            if not any(a <= match.start() < b for a, b in heads) and not re.search(r"\btemplate\s*$", code[: match.start()]):
+                add("bounds", match, "true" if match[2] == "<" else "false")
+    return sorted(found, key=lambda m: m.start)
+
+
+def _close(text: str, start: int) -> int:
+    depth = 0
+    for i in range(start, len(text)):
+        depth += (text[i] == "(") - (text[i] == ")")
+        if depth == 0:
+            return i
+    return len(text)
+
+
+@contextlib.contextmanager
+def recording(path: Path) -> Iterator[list[Launch]]:
+    """Collect the launches of kernels of one file while this is entered."""
+    found: list[Launch] = []
+    plain = _launch.Function.__call__
+
+    def call(self: Any, grid: Any, block: Any, args: Any, shared_mem: int = 0, **rest: Any) -> None:
+        if self.module.sources[0] != str(path):
+            return plain(self, grid, block, args, shared_mem, **rest)
+        values: list[tuple[str, Any]] = []
+        for a in args:
+            if not isinstance(a, np.ndarray) or a.dtype.names:
+                values.append(("scalar", a))
+            elif a.flags.c_contiguous and a.size and not _build.runtime().gpudl_emu_written(a.ctypes.data, a.nbytes):
+                values.append(("empty", (a.shape, a.dtype)))
+            else:
+                low, high = _memory.byte_bounds(a) if a.size else (a.ctypes.data, a.ctypes.data)
+                flat = np.frombuffer((_build.ctypes.c_uint8 * (high - low)).from_address(low), np.uint8).copy()
+                values.append(("array", flat.view(a.dtype) if (high - low) % max(a.itemsize, 1) == 0 else flat))
+        plain(self, grid, block, args, shared_mem, **rest)
+        results = {i: np.array(a) for i, a in enumerate(args) if isinstance(a, np.ndarray) and not a.dtype.names and a.flags.c_contiguous
+                   and self.parameters[i].kind == "pointer" and not self.parameters[i].const}  # fmt: skip
+        found.append(Launch(self.module.options, self.name, grid, block, shared_mem, bool(rest.get("cooperative")), values, results))
+        return None
+
+    _launch.Function.__call__ = call  # type: ignore[method-assign,assignment]
+    try:
+        yield found
+    finally:
+        _launch.Function.__call__ = plain  # type: ignore[method-assign]
+
+
+def launches_of(rung: Any, registry: Any, kernels: Any, limit: int = 24) -> list[Launch]:
+    """The different launches that the samples of a rung's op make in float32, smallest first."""
+    ladder = rung.ladder.name
+    ops = [op for op in registry.OPS.values() if ladder in getattr(op, "ladders", ()) or op.name == ladder.split(".")[0]]
+    dtype = "float32" if np.dtype("float32") in rung.dtypes else str(rung.dtypes[0])
+    with recording(rung.path) as found, kernels.use(ladder, rung.name), kernels.emulation(sanitize=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a sample that this rung does not take runs on another one
+        for op in ops:
+            for sample in registry.samples(op):
+                registry.run(op, sample, "emulator", dtype)
+    different: dict[Any, Launch] = {}
+    for launch in found:
+        key = (launch.options, launch.entry, launch.grid, launch.block, tuple(str(v) for k, v in launch.values if k == "scalar"))
+        different.setdefault(key, launch)
+    ordered = sorted(different.values(), key=lambda one: one.size)
+    step = max(1, len(ordered) // limit)
+    chosen = ordered[step - 1 :: step]
+    return sorted(chosen, key=lambda one: (one.options != chosen[0].options, one.options, one.size)) if chosen else []
+
+
+def run(text: str, path: Path, launches: list[Launch], folder: Path) -> tuple[str, list[str]]:
+    """(outcome, lines of the report): reported; values (only a result changed); survived; or stillborn (does not compile)."""
+    file = folder / path.name
+    file.write_text(text)
+    outcome = "survived"
+    modules: dict[tuple[str, ...], Any] = {}
+    for launch in launches:
+        try:
+            if launch.options not in modules:
+                modules[launch.options] = _launch.compile(file, (*launch.options, f"-I{path.parent}"), timeout=20)
+        except CompileError as error:
+            return "stillborn", str(error).splitlines()[:1]
+        arguments = launch.arguments()
+        try:
+            modules[launch.options].get_function(launch.entry)(
+                launch.grid, launch.block, arguments, launch.shared_mem, cooperative=launch.cooperative
+            )
+        except SanitizerError as error:
+            return "reported", str(error.reports[0]).replace(str(file), path.name).splitlines()
+        if any(arguments[i].tobytes() != r.tobytes() for i, r in launch.results.items()):
+            outcome = "values"
+    return outcome, []
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m gpudl.emulator.mutants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ladders", nargs="*", help="ladders (softmax.forward) or rungs (softmax.forward/02_warp_row); all by default")
+    parser.add_argument("--sample", type=int, help="only this many mutants, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--part", default="1/1", help="i/n: every n-th rung, to share the work between processes")
+    parser.add_argument("--verbose", action="store_true", help="print the whole report of each mutant")
+    options = parser.parse_args(argv)
+    from gpudl import kernels
+
+    tests = kernels.FOLDER.parent / "tests"
+    if not (tests / "registry.py").is_file():
+        print("mutants need the tests of a checkout: git clone the repository and run this there", file=sys.stderr)
+        return 2
+    sys.path.insert(0, str(tests))
+    import registry
+
+    part, parts = map(int, options.part.split("/"))
+    rungs = [r for _, ladder in sorted(kernels.ladders().items()) for r in ladder if r.backend == "cuda"]
+    if options.ladders:
+        rungs = [r for r in rungs if any(f"{r.ladder.name}/{r.name}".startswith(want) for want in options.ladders)]
+    rungs = rungs[part - 1 :: parts]
+    work = []
+    for rung in rungs:
+        scalars = sorted({p.name for entry in rung.entries.values() for p in entry if not p.pointer and "int" in p.type})
+        work += [(rung, m) for m in mutants(rung.path.read_text(), scalars)]
+    if options.sample is not None and options.sample < len(work):
+        chosen = random.Random(options.seed).sample(range(len(work)), options.sample)
+        work = [work[i] for i in sorted(chosen)]
+    print(f"{len(work)} mutants of {len({id(r) for r, _ in work})} rungs")
+    counts: dict[str, int] = {}
+    bad = []
+    launches: list[Launch] = []
+    current = None
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="gpudl-mutants-") as folder:
+        for rung, mutant in work:
+            if rung is not current:
+                current = rung
+                launches = launches_of(rung, registry, kernels)
+            name = f"{rung.ladder.name}/{rung.source}:{mutant.line}"
+            what = f"{mutant.kind} {mutant.before.strip()!r}"
+            if not launches:
+                outcome, lines = "not launched", []
+            else:
+                outcome, lines = run(mutant.apply(rung.path.read_text()), rung.path, launches, Path(folder))
+            if outcome == "values" and mutant.kind == "bounds":
+                outcome = "wrong values"  # every access stays inside the arrays; the tests see the result
+            elif outcome in ("survived", "values", "not launched") and mutant.kept:
+                outcome = "kept"
+            counts[outcome] = counts.get(outcome, 0) + 1
+            if outcome in ("survived", "values", "not launched"):
+                bad.append(f"{name}: {what}: {outcome}")
+            shown = lines if options.verbose else [one for one in lines if one is lines[0] or "the other side" in one]
+            print("\n    ".join([f"{outcome:12} {name}: {what}", *map(str.strip, shown)]), flush=True)
+    print(f"\n{', '.join(f'{n} {outcome}' for outcome, n in sorted(counts.items()))} in {time.monotonic() - start:.0f} s")
+    if bad:
+        print("\nNot reported: remove the barrier or check, add a sample that needs it, or say on its line why it stays (kept: ...)")
+        print("\n".join(f"  {b}" for b in bad))
+    return int(bool(bad))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
