@@ -28,9 +28,7 @@ BLOCK = 256
 CALM = 4096  # up to so many indices, walking through all of them for each element is cheap enough for a fixed order
 ladder(
     "index.linear",
-    Kernel(
-        "01_naive.cu", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK, BLOCK=BLOCK, dtypes=_dtypes.INTEGERS, strided=("index",)
-    ),
+    Kernel("01_naive.cu", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK, BLOCK=BLOCK, dtypes=_dtypes.INTEGERS, strided=("index",)),
 )
 ladder(
     "index.forward",
@@ -112,7 +110,9 @@ def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...], list[tuple[int, A
                 raise IndexError("indexing: a uint8 index could mean places or a mask; use .long() or .bool()")
             items.append(int(array.item()) if array.ndim == 0 and dtype != bool_ else array)
         else:
-            raise IndexError(f"indexing: an index is a {type(i).__name__}; integers, slices, None, ..., and arrays of integers or bools are allowed")
+            raise IndexError(
+                f"indexing: an index is a {type(i).__name__}; integers, slices, None, ..., and arrays of integers or bools are allowed"
+            )
     marks = [k for k, i in enumerate(items) if isinstance(i, str)]
     fresh = {k - 1 for k in marks}  # index arrays that select from a new axis of extent 1, made by a plain True or False
     items = [i for k, i in enumerate(items) if k not in marks]
@@ -155,7 +155,9 @@ def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...], list[tuple[int, A
             if i.ndim == 0:
                 raise NotImplementedError("indexing: a 0-d bool tensor as an index is not supported; use True, False or a mask with axes")
             if tuple(i.shape) != tuple(input.shape[at : at + i.ndim]):
-                raise IndexError(f"indexing: the mask is {tuple(i.shape)} and the axes {at} to {at + i.ndim - 1} it selects from are {tuple(input.shape[at : at + i.ndim])}")
+                raise IndexError(
+                    f"indexing: the mask is {tuple(i.shape)} and the axes {at} to {at + i.ndim - 1} it selects from are {tuple(input.shape[at : at + i.ndim])}"
+                )
             for places in nonzero(i, as_tuple=True) if isinstance(i, Tensor) else np.nonzero(i):
                 plain.append(slice(None))
                 arrays.append((here, places, input.shape[at], at))
@@ -182,7 +184,12 @@ def flat(arrays: Sequence[tuple[int, Any, int, int]], device: Any) -> Tensor:
             if wrong.any():
                 raise IndexError(f"indexing: index {int(v[wrong][0])} is out of range for dimension {at} with size {n}")
             line = line * n + np.where(v < 0, v.astype(np.int64) + n, v)
-        return wrap(device.from_host(np.ascontiguousarray(np.broadcast_to(line, shape), dtype=np.int64)) if device.kernels else np.asarray(line, np.int64), device)
+        return wrap(
+            device.from_host(np.ascontiguousarray(np.broadcast_to(line, shape), dtype=np.int64))
+            if device.kernels
+            else np.asarray(line, np.int64),
+            device,
+        )
     joined = device.empty(shape, int64)
     for k, (v, (_, a, n, _)) in enumerate(zip(values, arrays, strict=True)):
         if isinstance(v, Tensor) and v.device is not device:
@@ -235,7 +242,9 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             value = wrap(input.device.from_host(as_host(value)), input.device)
     if value.device is not input.device:
         if value.ndim:
-            raise DeviceError(f"indexed assignment: the tensor is on {input.device} and the value on {value.device}; they must be on one device")
+            raise DeviceError(
+                f"indexed assignment: the tensor is on {input.device} and the value on {value.device}; they must be on one device"
+            )
         value = value.to(input.device)
     if value.dtype != input.dtype:
         value = value.to(input.dtype)
@@ -590,7 +599,11 @@ class Write(Op, name="index_write", function="scatter"):
         yield Sample(rng.normal(size=(3, 4, 2)), 0, np.arange(16).reshape(2, 4, 2) // 8, rng.normal(size=(2, 4, 2)))
 
     def errors() -> Any:
-        yield Sample(np.zeros((2, 3)), 1, np.array([[3]]), 1.0), IndexError, r"indexing: index 3 is out of range for dimension 1 with size 3"
+        yield (
+            Sample(np.zeros((2, 3)), 1, np.array([[3]]), 1.0),
+            IndexError,
+            r"indexing: index 3 is out of range for dimension 1 with size 3",
+        )
         yield Sample(np.zeros((2, 3)), 1, np.array([[0, 1]]), np.zeros((1, 1))), ShapeError, r"scatter: index \(1, 2\) is larger than src"
 
     def cost(x: Any, dim: int, index: Any, src: Any) -> Cost:
@@ -613,7 +626,9 @@ def _gathered(op: str, input: Tensor, dim: int, index: Tensor) -> tuple[Tensor, 
     check_tensor(op, input=input, index=index)
     at = axis(op, dim, input.ndim)
     if index.dtype not in (int64, _dtypes.int32) or index.ndim != input.ndim:
-        raise RuntimeError(f"{op}: index is {index.dtype} {tuple(index.shape)} and input {tuple(input.shape)}; an integer index of equally many dimensions is needed")
+        raise RuntimeError(
+            f"{op}: index is {index.dtype} {tuple(index.shape)} and input {tuple(input.shape)}; an integer index of equally many dimensions is needed"
+        )
     if any(i > n for d, (i, n) in enumerate(zip(index.shape, input.shape, strict=True)) if d != at):
         raise ShapeError(f"{op}: index {tuple(index.shape)} is larger than {tuple(input.shape)} along an axis other than {at}")
     line = flat([(at, index, input.shape[at] if input.ndim else 1, at)], input.device)
@@ -646,7 +661,11 @@ class Gather(Take, name="gather"):
         yield Sample(rng.normal(size=(3, 4)), 0, rng.integers(0, 3, size=(2, 4)))
 
     def errors() -> Any:
-        yield Sample(np.zeros((2, 3)), 1, np.array([[3], [0]])), IndexError, r"indexing: index 3 is out of range for dimension 1 with size 3"
+        yield (
+            Sample(np.zeros((2, 3)), 1, np.array([[3], [0]])),
+            IndexError,
+            r"indexing: index 3 is out of range for dimension 1 with size 3",
+        )
         yield Sample(np.zeros((2, 3)), 1, np.zeros((3, 1), np.int64)), ShapeError, r"gather: index \(3, 1\) is larger than \(2, 3\)"
 
     def cost(x: Any, dim: int, index: Any) -> Cost:
@@ -660,7 +679,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         return gather(input.reshape(-1), 0, indices.reshape(-1))
     at = axis("take_along_dim", dim, input.ndim)
     if indices.ndim != input.ndim:
-        raise ShapeError(f"take_along_dim: input is {tuple(input.shape)} and indices {tuple(indices.shape)}; equally many dimensions are needed")
+        raise ShapeError(
+            f"take_along_dim: input is {tuple(input.shape)} and indices {tuple(indices.shape)}; equally many dimensions are needed"
+        )
     both = [max(a, b) if a and b else 0 for a, b in zip(input.shape, indices.shape, strict=True)]
     wide, narrow = list(both), list(both)
     wide[at], narrow[at] = input.shape[at], indices.shape[at]
@@ -919,7 +940,11 @@ class Cat(Op, name="cat"):
         yield Sample([rng.normal(size=(3, 4)), rng.normal(size=(4, 2)).T], -2)
 
     def errors() -> Any:
-        yield Sample([np.zeros((2, 3)), np.zeros((3, 2))]), ValueError, r"cat: shapes \(2, 3\), \(3, 2\) must be equal except along dimension 0"
+        yield (
+            Sample([np.zeros((2, 3)), np.zeros((3, 2))]),
+            ValueError,
+            r"cat: shapes \(2, 3\), \(3, 2\) must be equal except along dimension 0",
+        )
         yield Sample([]), ValueError, r"cat: the list of tensors is empty"
         yield Sample([np.zeros(())]), ValueError, r"cat: a 0-d tensor has no axis to join along"
 
@@ -1208,5 +1233,3 @@ class Argsort(Op, name="argsort"):
 
     def cost(x: Any, *args: Any, **kwargs: Any) -> Cost:
         return Cost(bytes=x.nbytes + 8 * x.size, flops=x.size * math.log2(max(x.size, 2)))
-
-

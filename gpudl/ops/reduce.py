@@ -80,7 +80,9 @@ ladder(
     Kernel("03_welford.cu", **warp, traffic=lambda A, B, P, Q, itemsize: A * B * (P * Q + 2) * itemsize),
     choose=lambda B, sb, sq, P, Q: "01_naive" if columns(B, sb, sq) or P * Q <= 8 else "03_welford",
 )
-ladder("var.backward", Kernel("01_naive.cu", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK, BLOCK=BLOCK, strided=("x", "dy", "mean")))
+ladder(
+    "var.backward", Kernel("01_naive.cu", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK, BLOCK=BLOCK, strided=("x", "dy", "mean"))
+)
 ladder("prod.backward", Kernel("01_naive.cu", grid=lambda M: ceil_div(M, BLOCK), block=BLOCK, BLOCK=BLOCK))
 ladder(
     "cumsum.forward",
@@ -979,7 +981,15 @@ class Cumsum(Op, name="cumsum"):
                 given = kernels.contiguous(self.device, given)
                 lines, inner = merged(given, range(dim)) or [(1, 0)], merged(given, range(dim + 1, given.ndim)) or [(1, 0)]
             self.launch(
-                "cumsum.forward", x=given, y=y, A=A, B=B, Q=given.shape[dim], sa=lines[0][1], sb=inner[0][1], sq=given.strides[dim] // given.itemsize
+                "cumsum.forward",
+                x=given,
+                y=y,
+                A=A,
+                B=B,
+                Q=given.shape[dim],
+                sa=lines[0][1],
+                sb=inner[0][1],
+                sq=given.strides[dim] // given.itemsize,
             )
         return y.reshape(()) if not x.ndim else self.device.xp.flip(y, dim) if reverse else y
 
