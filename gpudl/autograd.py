@@ -221,6 +221,7 @@ class Op:
 
     name: ClassVar[str]
     function: ClassVar[str]  # the public function in the op's module, where it has another name
+    ladders: ClassVar[tuple[str, ...]] = ()  # those it launches, where their first name is not the op's
     registry: ClassVar[dict[str, type[Op]]] = {}
     widen: ClassVar[bool] = True  # compute halves in float32 on the CPU
     view: ClassVar[bool] = False  # the output shows the input's memory where it can: in-place changes pass through
@@ -232,6 +233,7 @@ class Op:
     params: dict[str, Any]
     needs: tuple[bool, ...]
     edges: tuple[Any, ...]
+    meta: tuple[Any, ...]  # (shape, dtype) of each input
     order: int
     saved: dict[str, Saved] | None
     rungs: dict[str, kernels.Kernel]

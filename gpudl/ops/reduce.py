@@ -265,12 +265,12 @@ class Sum(Reduction, name="sum"):
         return np.asarray(x.sum(axis=dim, keepdims=keepdim, dtype=integral(x.dtype)))
 
     def backward_cpu(self, dy: Any, dim: tuple[int, ...]) -> Any:
-        return spread(dy, self.meta[0][0], dim, self.device)  # type: ignore[attr-defined]
+        return spread(dy, self.meta[0][0], dim, self.device)
 
     backward_kernel = backward_cpu
 
     def backward_graph(self, dy: Tensor, dim: tuple[int, ...]) -> Tensor:
-        return spread_tensor(dy, self.meta[0][0], dim)  # type: ignore[attr-defined]
+        return spread_tensor(dy, self.meta[0][0], dim)
 
     def literals() -> Any:
         yield [np.array([[1.0, 2.0], [3.0, 4.0]])], 10.0
@@ -300,11 +300,11 @@ class Mean(Reduction, name="mean"):
         return np.asarray(x.sum(axis=dim, keepdims=keepdim) / x.dtype.type(terms(x.shape, dim)))
 
     def backward_cpu(self, dy: Any, dim: tuple[int, ...]) -> Any:
-        shape = self.meta[0][0]  # type: ignore[attr-defined]
+        shape = self.meta[0][0]
         return spread(dy / dy.dtype.type(terms(shape, dim)), shape, dim, self.device)
 
     def backward_graph(self, dy: Tensor, dim: tuple[int, ...]) -> Tensor:
-        shape = self.meta[0][0]  # type: ignore[attr-defined]
+        shape = self.meta[0][0]
         return spread_tensor(dy / builtins.max(terms(shape, dim), 1), shape, dim)
 
     def literals() -> Any:
@@ -529,7 +529,7 @@ class Pick(Op):
         return y.reshape(shape), index
 
     def backward_cpu(self, dy: Any, index: Any, dim: int) -> Any:
-        shape = self.meta[0][0]  # type: ignore[attr-defined]
+        shape = self.meta[0][0]
         if not shape:
             return dy
         dx = np.zeros(shape, dy.dtype)
@@ -543,7 +543,7 @@ class Pick(Op):
         return y, index
 
     def backward_kernel(self, dy: Any, index: Any, dim: int) -> Any:
-        shape = self.meta[0][0]  # type: ignore[attr-defined]
+        shape = self.meta[0][0]
         dx = self.device.empty(shape, dy.dtype)
         A, B, Q = math.prod(shape[:dim]), math.prod(shape[dim + 1 :]), shape[dim] if shape else 1
         if dx.size:
@@ -551,7 +551,7 @@ class Pick(Op):
         return dx
 
     def backward_graph(self, dy: Tensor, index: Tensor, dim: int) -> Tensor:
-        return PickBackward.apply(dy, index, shape=self.meta[0][0], dim=dim)  # type: ignore[attr-defined]
+        return PickBackward.apply(dy, index, shape=self.meta[0][0], dim=dim)
 
     def cost(x: Any, *args: Any, **kwargs: Any) -> Cost:  # noqa: N805
         return Cost(bytes=x.nbytes, flops=x.size)

@@ -201,13 +201,13 @@ class Reshape(Op, name="reshape"):
         return (x if viewable(x.shape, x.strides, shape) else kernels.contiguous(self.device, x)).reshape(shape)
 
     def backward_cpu(self, dy: Any) -> Any:
-        return dy.reshape(self.meta[0][0])  # type: ignore[attr-defined]
+        return dy.reshape(self.meta[0][0])
 
     def backward_kernel(self, dy: Any) -> Any:
-        return self.forward_kernel(dy, self.meta[0][0])  # type: ignore[attr-defined]
+        return self.forward_kernel(dy, self.meta[0][0])
 
     def backward_graph(self, dy: Tensor) -> Tensor:
-        return dy.reshape(self.meta[0][0])  # type: ignore[attr-defined]
+        return dy.reshape(self.meta[0][0])
 
     def literals() -> Any:
         yield [np.array([[1.0, 2.0], [3.0, 4.0]]), 4], [1.0, 2.0, 3.0, 4.0]
