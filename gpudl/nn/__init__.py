@@ -1,12 +1,13 @@
 """Layers, losses and the Module they are built from, under PyTorch's names."""
 
-from gpudl.nn import functional, init
+from gpudl.nn import functional, init, utils
 from gpudl.nn._fuse import is_fusion_enabled, set_fusion_enabled
 from gpudl.nn.activation import (
     CELU,
     ELU,
     GELU,
     SELU,
+    AdaptivePiecewiseLinear,
     Hardsigmoid,
     Hardswish,
     Hardtanh,
@@ -29,12 +30,15 @@ from gpudl.nn.activation import (
 from gpudl.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from gpudl.nn.layers import (
     AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
     Conv2d,
     ConvTranspose2d,
     Dropout,
+    Dropout1d,
+    Dropout2d,
     Embedding,
     Flatten,
     GroupNorm,
