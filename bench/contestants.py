@@ -288,7 +288,7 @@ class Torch(Contestant):
         own = TORCH.get(case.op.name)
         if own is not None:
             return functools.partial(own, torch, F)
-        for place in (torch, F, torch.special):
+        for place in (F, torch, torch.special):
             found = getattr(place, case.function, None)
             if callable(found):
                 return found
@@ -431,7 +431,7 @@ TORCH: dict[str, Callable[..., Any]] = {  # what has another name or form there
     "nll_loss": lambda torch, F, *args, **kwargs: F.nll_loss(*args, **kwargs),
     "gelu": lambda torch, F, x, *args: F.gelu(x),
     "gelu_tanh": lambda torch, F, x, *args: F.gelu(x, approximate="tanh"),
-    "prelu": lambda torch, F, x, w: F.prelu(x, w),
+    "prelu": lambda torch, F, x, w: torch.where(x > 0, x, w * x),
     "softplus": lambda torch, F, *args, **kwargs: F.softplus(*args, **kwargs),
     "trunc_divide": lambda torch, F, a, b: torch.div(a, b, rounding_mode="trunc"),
     "copy": lambda torch, F, x: x.clone(memory_format=torch.contiguous_format),

@@ -87,12 +87,17 @@ def verify(who: Contestant, case: Case, sample: Any, seed: int, want: list[Any])
         second = runner.collect(runner.calls[0]())
     if isinstance(who, Gpudl) and not who.ran(before):
         raise _NotTaken(f"{who.ladder}/{who.rung} does not take this size")
-    verdicts = [check.judge(got, want, case.dtype, case.length, max((a.size for a in case.shape.arrays), default=1)) for got in (first, second)]
+    verdicts = [judge(case, got, want) for got in (first, second)]
     return next((v for v in verdicts if not v.ok), verdicts[1]), runner
 
 
 class _NotTaken(Exception):
     pass
+
+
+def judge(case: Case, got: list[Any], want: list[Any]) -> check.Judgement:
+    kinked = case.way == "backward" and (case.op.name in check.KINKED or case.op.name == "linear" and len(case.shape.args) > 3)
+    return check.judge(got, want, case.dtype, case.length, max((a.size for a in case.shape.arrays), default=1), kinked)
 
 
 def memory_needed(case: Case, device: str) -> int:
@@ -227,7 +232,6 @@ def _timed(
 
 def recheck(who: Contestant, case: Case, again: Any, seed: int, want_again: list[Any], runner: Any, timed: clocks.Timed, want: list[Any], clock: Any) -> Any:
     """After timing: the code on fresh inputs; and, where a graph was timed, what that very graph writes when it runs once more over NaN."""
-    largest = max((a.size for a in case.shape.arrays), default=1)
     try:
         verdict, _ = verify(who, case, again, seed, want_again)
         if verdict.ok and timed.how == "graph" and runner.wipe is not None:
@@ -236,7 +240,7 @@ def recheck(who: Contestant, case: Case, again: Any, seed: int, want_again: list
             timed.once()
             clock.synchronize()
             for raw in timed.outputs[:: max(1, len(timed.outputs) // 3)]:
-                verdict = check.judge(runner.collect(raw), want, case.dtype, case.length, largest)
+                verdict = judge(case, runner.collect(raw), want)
                 if not verdict.ok:
                     return verdict
         return verdict

@@ -334,3 +334,16 @@ def test_on_the_emulator_rungs_are_checked_and_not_measured(capsys, tmp_path):
     rows = records.load(tmp_path / "r.json")["rows"]
     assert {r["status"] for r in rows} == {"checked"} and all("ms" not in r for r in rows)
     assert {r.get("rung") for r in rows if r["way"] == "forward"} > {"01_naive", "02_flat"}
+
+
+def test_behind_a_kink_few_values_may_differ_but_none_may_be_missing():
+    want = np.random.default_rng(0).normal(size=(100, 1000))
+    got = want.astype(np.float32)
+    got[3, 4] += 1.0
+    assert not check.judge([got], [want], "float32").ok
+    assert check.judge([got], [want], "float32", kinked=True).ok
+    got[50:60] = 0.0
+    assert not check.judge([got], [want], "float32", kinked=True).ok
+    got = want.astype(np.float32)
+    got[0, 0] = np.nan
+    assert not check.judge([got], [want], "float32", kinked=True).ok

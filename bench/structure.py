@@ -1,0 +1,120 @@
+"""What is known about a kernel without running it on a GPU: launch, bytes that its header promises, registers, occupancy, coalescing.
+
+It needs no hardware counters, which many machines forbid: the numbers come from the record and the header, from the compiler's report, and from
+the emulator's access profile, and are joined with the measured times where there are any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from bench.contestants import Case, Gpudl
+from gpudl import _dtypes, kernels
+from gpudl._launches import _Dry
+
+# Per multiprocessor of sm_90: CUDA C++ Programming Guide, table "Technical Specifications per Compute Capability".
+SM90 = {"threads": 2048, "blocks": 32, "registers": 65536, "shared": 228 * 1024, "reserved": 1024}
+
+
+def occupancy(threads: int, registers: int, shared: int, sm: dict[str, int] = SM90) -> float:
+    """Resident warps over the most there can be: the least that threads, blocks, registers (by 256 a warp) and shared memory allow."""
+    warps = -(-threads // 32)
+    per_warp = -(-registers * 32 // 256) * 256
+    blocks = min(sm["threads"] // (32 * warps), sm["blocks"], sm["registers"] // (per_warp * warps) if registers else sm["blocks"],
+                 sm["shared"] // (shared + sm["reserved"]))  # fmt: skip
+    return 32 * warps * blocks / sm["threads"]
+
+
+def launches(case: Case, ladder: str, rung: str) -> list[dict[str, Any]]:
+    """Each launch of the rung in one call of the case: entry, grid, block, shared memory, macros and the bytes that the record's formula gives."""
+    found: list[dict[str, Any]] = []
+    kernel = kernels.ladder(ladder)[rung]
+    traffic: list[float | None] = [None]
+
+    def plan(self: Any, device: Any, arguments: Any, arrays: Any, defines: Any) -> Any:
+        if self is kernel and self.traffic is not None:
+            scalars = {k: v for k, v in arguments.items() if k not in arrays}
+            dtype = next((a.dtype for a in arrays.values() if _dtypes.is_float(a.dtype)), np.dtype(np.float32))
+            with contextlib.suppress(KeyError):
+                traffic[0] = float(self.traffic(self.scope(scalars, dtype, device)))
+        return real_plan(self, device, arguments, arrays, defines)
+
+    def prepare(self: Any, device: Any, entry: str, types: Any, defines: Any, grid: Any, block: Any, smem: int, message: str) -> Any:
+        if self is kernel:
+            found.append({"entry": entry, "grid": list(grid), "block": list(block), "smem": smem, "types": dict(types), "defines": dict(defines or {})})
+        return lambda values: None
+
+    real_plan = kernels.Kernel._plan
+    where = _Dry(90)
+    who = Gpudl("cpu", ladder, rung)
+    who.device = where
+    with mock.patch.object(kernels.Kernel, "_plan", plan), mock.patch.object(kernels.Kernel, "prepare", prepare), who.picked():
+        sample = case.shape.sample(np.random.default_rng(0), case.dtype)
+        who.call(case, sample, 0)()
+    kernel._plans = {k: v for k, v in kernel._plans.items() if k[0] is not where}
+    for f in found:
+        f["traffic"] = traffic[0]
+    return found
+
+
+def resources(kernel: Any, launch: dict[str, Any], arch: str = "sm_90a") -> dict[str, Any]:
+    """Registers, shared memory, spills and occupancy of one launch, from the compiler; {} where there is no compiler."""
+    from gpudl import _nvrtc
+
+    try:
+        compiled = _nvrtc.compile_rung(kernel, arch, launch["types"], launch["defines"])
+    except _nvrtc.NvrtcMissing:
+        return {}
+    used = compiled.functions.get(launch["entry"])
+    if used is None:
+        return {}
+    threads = int(np.prod(launch["block"]))
+    shared = used.shared + launch["smem"]
+    return {"registers": used.registers, "shared": shared, "spills": used.spill_stores + used.spill_loads, "occupancy": occupancy(threads, used.registers, shared)}
+
+
+def describe(case: Case, ladder: str, rung: str) -> dict[str, Any]:
+    """One row: the rung at this case's size."""
+    kernel = kernels.ladder(ladder)[rung]
+    row: dict[str, Any] = {"ladder": ladder, "rung": rung, "op": case.op.name, "way": case.way, "shape": case.shape.label, "idea": kernel.header.get("Title", ""),
+                           "numerics": kernel.header.get("Numerics", "")}  # fmt: skip
+    found = launches(case, ladder, rung)
+    if not found:
+        return {}
+    first = found[0]
+    row |= {"launches": len(found), "grid": first["grid"], "block": first["block"], "traffic": first["traffic"], "floor": case.cost.bytes if case.way == "forward" else None}
+    row |= resources(kernel, first)
+    return row
+
+
+def table(device_cases: dict[str, Case]) -> list[dict[str, Any]]:
+    """A row for each rung of each ladder, at the case given for the ladder."""
+    rows = []
+    for ladder, case in device_cases.items():
+        for kernel in kernels.ladder(ladder):
+            if kernel.backend == "cuda":
+                with contextlib.suppress(Exception):  # a rung that does not take this case has no row
+                    row = describe(case, ladder, kernel.name)
+                    if row:
+                        rows.append(row)
+    return rows
+
+
+def one_case_per_ladder(registry: dict[str, Any], dtype: str = "float32") -> dict[str, Case]:
+    """For each ladder the first op that launches it, at the first of its sizes that is neither tiny nor large."""
+    from bench import shapes
+    from bench.contestants import ladders
+
+    found: dict[str, Case] = {}
+    for op in registry.values():
+        for way in ("forward", "backward"):
+            for name in ladders(op, way):
+                if name not in found:
+                    grid = shapes.grid(op)
+                    fit = [s for s in grid if not s.tags & {"large", "tiny"} and s.elements <= 1 << 22] or grid
+                    found[name] = Case(op, fit[0], way, dtype)
+    return found
