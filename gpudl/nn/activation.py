@@ -251,3 +251,31 @@ class Maxout(Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, pieces={self.pieces}, bias={self.bias is not None}"
+
+
+class AdaptivePiecewiseLinear(Module):
+    """An activation whose shape is learned, for each unit its own: y = max(0, x) + sum_s a[s] * max(0, b[s] - x).
+
+    num_parameters: how many units x has along dim (channels of an image, features of a Linear); segments: how many hinges S each has.
+    a and b are (segments, num_parameters) and start from U(-0.5, 0.5) and N(0, 0.5^2). ValueError for a count below 1 (segments: 0).
+    Source: Agostinelli, Hoffman, Sadowski & Baldi 2014, arXiv:1412.6830.
+    """
+
+    def __init__(self, num_parameters: int, segments: int = 2, dim: int = 1, device: Any = None, dtype: Any = None):
+        super().__init__()
+        if num_parameters < 1 or segments < 0:
+            raise ValueError(f"AdaptivePiecewiseLinear: num_parameters = {num_parameters} must be at least 1, segments = {segments} at least 0")
+        self.num_parameters, self.segments, self.dim = num_parameters, segments, dim
+        self.a = Parameter(_creation.empty(segments, num_parameters, device=device, dtype=dtype))
+        self.b = Parameter(_creation.empty(segments, num_parameters, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        _init.uniform_(self.a, -0.5, 0.5)
+        _init.normal_(self.b, 0.0, 0.5)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.adaptive_piecewise_linear(input, self.a, self.b, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"num_parameters={self.num_parameters}, segments={self.segments}, dim={self.dim}"

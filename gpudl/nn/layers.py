@@ -248,6 +248,20 @@ class AdaptiveAvgPool2d(Module):
         return f"output_size={self.output_size}"
 
 
+class AdaptiveMaxPool2d(Module):
+    """The largest values of as many windows as output_size says; None keeps that extent."""
+
+    def __init__(self, output_size: Any, return_indices: bool = False):
+        super().__init__()
+        self.output_size, self.return_indices = output_size, return_indices
+
+    def forward(self, input: Tensor) -> Any:
+        return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
 class _BatchNorm(Module):
     _counted: tuple[int, Any, int] = (0, None, -1)  # num_batches_tracked on the host, and the memory and version that it was read at
     running_mean: Tensor | None
@@ -362,6 +376,20 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout1d(Dropout):
+    """As Dropout, but whole channels of (N, C, L) or (C, L) are 0. Source: Tompson et al. 2015, arXiv:1411.4280."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout1d(input, self.p, self.training, self.inplace)
+
+
+class Dropout2d(Dropout):
+    """As Dropout, but whole channels of (N, C, H, W) are 0. Source: Tompson et al. 2015, arXiv:1411.4280."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout2d(input, self.p, self.training, self.inplace)
 
 
 class Flatten(Module):
