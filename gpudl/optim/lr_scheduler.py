@@ -73,7 +73,7 @@ class LRScheduler:
 
     def _restart(self) -> None:
         """Set the learning rates of epoch 0 (a schedule in a sequence begins)."""
-        self.last_epoch = -1
+        self.last_epoch, self._step_count = -1, 0
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base
         self.step()
