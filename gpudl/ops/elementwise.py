@@ -1288,12 +1288,11 @@ def _broadcasts(a: Any, b: Any) -> bool:
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """value (a number or a 0-d Tensor) where mask (bool, broadcast to input), else input; keeps input's dtype."""
+    """value (a number or a 0-d Tensor) where mask (bool), else input; broadcast; in input's dtype."""
     check_tensor("masked_fill", input=input, mask=mask)
     if isinstance(value, Tensor) and value.ndim:
         raise RuntimeError(f"masked_fill: value is a tensor of shape {tuple(value.shape)}; a number or a 0-d tensor is needed. See where()")
-    if broadcast("masked_fill", input, mask) != input._array.shape and not (input.ndim < mask.ndim):
-        raise ShapeError(f"masked_fill: mask {tuple(mask.shape)} does not broadcast to input {tuple(input.shape)}")
+    broadcast("masked_fill", input, mask)
     out = where(mask, value, input)
     if out.dtype != input.dtype:
         if not _dtypes.can_cast(out.dtype, input.dtype):

@@ -73,7 +73,7 @@ FUNCTION X leaky_relu_fwd(X x, X slope, X) { return x > 0 ? x : x * slope; }
 FUNCTION X elu_fwd(X x, X alpha, X) { return x > 0 ? x : alpha * expm1_(x); }
 FUNCTION X silu_fwd(X x, X, X) { return x / (X(1) + exp_(-x)); }
 FUNCTION X softplus_fwd(X x, X beta, X threshold) { return x * beta > threshold ? x : log1p_(exp_(x * beta)) / beta; }
-FUNCTION X logsigmoid_fwd(X x, X, X) { return (x < 0 ? x : X(0) * x) - log1p_(exp_(x < 0 ? x : -x)); }
+FUNCTION X logsigmoid_fwd(X x, X, X) { return (x < 0 ? x : X(0)) - log1p_(exp_(x < 0 ? x : -x)); }
 FUNCTION X softsign_fwd(X x, X, X) { return x / (X(1) + abs_fwd(x, x, x)); }
 FUNCTION X gelu_fwd(X x, X, X) { return X(0.5) * x * (X(1) + erf_(x * X(0.70710678118654752440))); }  // x * Phi(x)
 
