@@ -456,8 +456,9 @@ class Op:
         return g if g.dtype == dtype else g.to(dtype)
 
     def free(self) -> None:
-        """Let go of what was saved; a second backward through this node is an error from now on."""
-        self.saved = None
+        """Let go of what was saved; a second backward through this node is an error from now on. One that saved nothing runs again."""
+        if self.saved:
+            self.saved = None
 
     # ------------------------------------------------------------------------------------------------------------------- anomaly
     def _note_nan(self, arrays: Sequence[Any], outs: Sequence[Any]) -> None:

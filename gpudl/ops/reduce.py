@@ -170,7 +170,7 @@ class Reduction(Op):
 
     kind: ClassVar[str]  # that struct
     nothing: ClassVar[Any] = 0  # the result over no elements
-    ladders = ("reduce.forward",)
+    ladders: ClassVar[tuple[str, ...]] = ("reduce.forward",)
 
     @staticmethod
     def result(dtype: np.dtype) -> np.dtype:
@@ -341,7 +341,7 @@ class Prod(Reduction, name="prod"):
 
     def backward_cpu(self, dy: Any, x: Any, dim: tuple[int, ...]) -> Any:
         turned, order = rows_of(x, dim)
-        rows = turned.reshape(dy.size, -1)
+        rows = turned.reshape(dy.size, terms(x.shape, dim))
         before, behind = np.ones_like(rows), np.ones_like(rows)
         np.cumprod(rows[:, :-1], axis=1, out=before[:, 1:])
         behind[:, :-1] = np.cumprod(rows[:, :0:-1], axis=1)[:, ::-1]
@@ -781,7 +781,7 @@ def _moment(op: str, kind: type[Op], input: Tensor, dim: Any, unbiased: Any, kee
 
 class Var(Op, name="var"):
     root: ClassVar[bool] = False
-    ladders = ("var.forward", "var.backward")
+    ladders: ClassVar[tuple[str, ...]] = ("var.forward", "var.backward")
 
     @staticmethod
     def divisor(shape: tuple[int, ...], dim: tuple[int, ...], correction: float) -> float:
