@@ -545,6 +545,7 @@ NAME = "train-images-idx3-ubyte.gz"
         (gzip.compress(idx(ARRAYS[NAME]) + b"\0"), r"it holds 5505 bytes, 5504 are needed"),
         (gzip.compress(idx(other_bytes(NAME))), "sha256"),
     ],
+    ids=["cut off", "empty", "a page", "flipped bytes", "zeros", "short", "long", "other"],
 )
 def test_damaged_file_is_named(tmp_path, content, message):
     fill(tmp_path / "mnist", FILES | {NAME: content})
