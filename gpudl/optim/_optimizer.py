@@ -243,7 +243,7 @@ class Optimizer:
             places = [state[s]._array for s in slots]
             counts = kernels.pointer(self._count(p)) if self.counted else 0
             pointers = [kernels.pointer(a) for a in places] + [0] * (3 - len(places))
-            rows.append((kernels.pointer(array), kernels.pointer(g), *pointers, counts, p.numel(), int(first)))
+            rows.append((kernels.pointer(array), kernels.pointer(g), *pointers, counts, p.numel(), int(first and not self.counted)))
         table, chunks = self._table(group, device, params[0].dtype, tuple(rows))
         hyper = self._hyper_array(group, device)
         kernels.launch(
