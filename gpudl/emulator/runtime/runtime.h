@@ -76,7 +76,7 @@ struct Stack { char* low; char* top; Context start; };
 enum Waiting : uint8_t { RUNS, AT_BARRIER, AT_COLLECTIVE, EXITED };
 struct Acquired;                        // what a thread learned through atomics and fences (sanitizer.cpp)
 struct AsyncCopy { void* to; const void* from; u32 bytes, source_bytes; u64 pc; };
-struct Thread {
+struct alignas(64) Thread {             // one cache line: a thousand of them are walked at every barrier
     Context context;
     Stack* stack = nullptr;             // none before it starts
     Index index;
@@ -84,9 +84,11 @@ struct Thread {
     uint8_t warp, lane;
     Waiting waiting;
     uint8_t barrier;                    // which, while waiting at one
-    bool fenced;
-    u64 pc;                             // where it waits
-    u32 mask;                           // and for which lanes
+    bool fenced, copying;               // has executed a fence; has copies under way
+    u32 mask;                           // the lanes it waits for
+    u64 pc;                             // and where it waits
+};
+struct Baggage {                        // what few threads have
     std::vector<AsyncCopy> copies;      // cp.async: not yet waited for
     std::vector<u32> groups;            // ends of the committed groups in `copies`
     std::shared_ptr<Acquired> acquired;
@@ -117,6 +119,7 @@ struct Worker {
     Index block;
     Context main;
     Thread* threads = nullptr;
+    Baggage* baggage = nullptr;         // by thread number
     u32 thread_count = 0, warp_count = 0, alive = 0;
     u32 warps_ready = 0;
     u32 order = 0;

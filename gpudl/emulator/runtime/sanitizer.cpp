@@ -127,7 +127,7 @@ static void settle_suspect(Worker* w) {
     w->current = current;
     if (fault) *fault = s->suspect_fault;
 }
-static __attribute__((noinline)) void race(Worker* w, u64 pc, address_t address, u64 size, int access, Stamp other) {
+static __attribute__((noinline, cold)) void race(Worker* w, u64 pc, address_t address, u64 size, int access, Stamp other) {
     Sanitizer* s = w->sanitizer;
     u64 other_pc = site_of(other) < s->site_pcs->size() ? (*s->site_pcs)[site_of(other)] : 0;
     Fault local, *fault = &local;
@@ -153,9 +153,9 @@ static __attribute__((noinline)) void race(Worker* w, u64 pc, address_t address,
 }
 
 // ---- Happens-before.
-static __attribute__((noinline)) bool acquired_order(Sanitizer* s, Thread* t, Stamp other) {
+static __attribute__((noinline)) bool acquired_order(Worker* w, Sanitizer* s, Thread* t, Stamp other) {
     u32 block = block_of(other), thread = thread_of(other), clock = clock_of(other);
-    for (Acquired* known : {t->acquired.get(), s->of_block.get()}) {
+    for (Acquired* known : {w->baggage[t->number].acquired.get(), s->of_block.get()}) {
         if (!known) continue;
         auto found = known->clocks.find(thread_key(block, thread));
         if (found != known->clocks.end() && clock <= found->second) return true;
@@ -174,11 +174,11 @@ static HOT bool ordered(Sanitizer* s, Thread* t, Stamp mine, Stamp other) {
             if (UNLIKELY(s->partial[own]) && clock <= s->lanes[own]->known[t->lane][thread_of(other) & 31]) return true;
         } else if (UNLIKELY(s->vectors) && clock <= s->known[own][warp]) return true;
     }
-    return UNLIKELY(s->acquired) && acquired_order(s, t, other);
+    return UNLIKELY(s->acquired) && acquired_order(worker, s, t, other);
 }
 static HOT bool overlaps(Stamp a, Stamp b) { return (a & b & 15) != 0; }
 
-static void keep_other(Sanitizer* s, Thread* t, Cell& cell, Stamp mine) {
+static __attribute__((noinline)) void keep_other(Sanitizer* s, Thread* t, Cell& cell, Stamp mine) {
     for (Stamp& slot : cell.other)
         if (slot && same_thread(slot, mine) && kind_of(slot) == kind_of(mine)) { slot = mine | (clock_of(slot) == clock_of(mine) ? mask_of(slot) : 0); return; }
     for (Stamp& slot : cell.other)
@@ -199,8 +199,14 @@ static HOT void check_word(Worker* w, Sanitizer* s, Region& region, address_t ad
     if (access == ACCESS_READ) {
         if (LIKELY(cell.other[0] == mine)) return;
         if (UNLIKELY(cell.write && overlaps(cell.write, mine) && !ordered(s, t, mine, cell.write))) race(w, pc, address, size, access, cell.write);
-        for (Stamp other : cell.other)
-            if (UNLIKELY(kind_of(other) == ACCESS_ATOMIC && overlaps(other, mine) && !ordered(s, t, mine, other))) race(w, pc, address, size, access, other);
+        Stamp first = cell.other[0], second = cell.other[1];
+        if (UNLIKELY((first | second) >> (KIND + 1) & 1))       // one of them is an atomic
+            for (Stamp other : cell.other)
+                if (kind_of(other) == ACCESS_ATOMIC && overlaps(other, mine) && !ordered(s, t, mine, other)) race(w, pc, address, size, access, other);
+        // Two concurrent readers, of different warps of this block or of different blocks, are all that a later write needs to collide with.
+        bool plain = !s->vectors && !s->acquired && mask == 15 && clock_of(first) >= s->base && clock_of(second) >= s->base;
+        u64 apart = (first ^ second) >> (THREAD + 5), foreign = (first ^ mine) >> BLOCK & BLOCK_MASK;
+        if (LIKELY(plain && (foreign ? apart >> 5 & BLOCK_MASK : apart & 0x7ffff))) return;
         keep_other(s, t, cell, mine);
         return;
     }
@@ -239,13 +245,13 @@ static __attribute__((noinline)) void bad_state(Worker* w, Region& region, addre
     const char* text = "";
     if (region.space == 2)
         for (u32 i = 0; i < w->thread_count; i++)
-            for (AsyncCopy& copy : w->threads[i].copies)
+            for (AsyncCopy& copy : w->baggage[i].copies)
                 if (address < (address_t)copy.to + copy.bytes && address + size > (address_t)copy.to) text = "a cp.async into it has not been waited for";
     fault_at(w, FAULT_UNINITIALISED, pc, address, size, access, text, false);
     for (u64 i = address - region.base; i < address - region.base + size; i++) region.state[i >> 2] |= 0x10 << (i & 3);      // once is enough
 }
 
-static __attribute__((noinline)) Region* other_region(Worker* w, address_t address, u64 size, int access, u64 pc) {
+static __attribute__((noinline, cold)) Region* other_region(Worker* w, address_t address, u64 size, int access, u64 pc) {
     const Module* m = w->launch->module;
     Sanitizer* s = w->sanitizer;
     if (address >= m->constant_begin && address < m->constant_end) {
@@ -309,7 +315,7 @@ static void synchronise(Worker* w, address_t address, bool reads, bool writes) {
     Thread* t = w->current;
     if (reads && !released.empty()) {
         auto found = released.find(address);
-        if (found != released.end()) join(t->acquired, found->second), s->acquired = true;
+        if (found != released.end()) join(w->baggage[t->number].acquired, found->second), s->acquired = true;
     }
     if (!writes || !t->fenced) return;
     auto mine = std::make_shared<Acquired>();
@@ -319,7 +325,7 @@ static void synchronise(Worker* w, address_t address, bool reads, bool writes) {
     }
     mine->clocks[thread_key(s->block, t->number)] = s->clock[t->warp];
     Knowledge all = mine;
-    join(all, t->acquired);
+    join(all, w->baggage[t->number].acquired);
     join(all, s->of_block);
     join(released[address], all);
     s->clock[t->warp] = std::min(s->clock[t->warp] + 1, LAST_CLOCK);
@@ -424,7 +430,7 @@ void sanitizer_barrier_arrive(Worker* w, Barrier& barrier, Thread* t, bool full)
         u32 clock = warp == t->warp ? s->clock[warp] : s->known[t->warp][warp];
         barrier.clocks[warp] = std::max(barrier.clocks[warp], clock);
     }
-    if (t->acquired) join(s->of_block, t->acquired);            // wider than the barrier: may miss a race, never invents one
+    if (s->acquired) join(s->of_block, w->baggage[t->number].acquired);      // wider than the barrier: may miss a race, never invents one
 }
 void sanitizer_barrier_complete(Worker* w, Barrier& barrier, bool full) {
     Sanitizer* s = w->sanitizer;
@@ -442,7 +448,7 @@ void sanitizer_barrier_complete(Worker* w, Barrier& barrier, bool full) {
         if (s->vectors) memset(s->known, 0, sizeof s->known), s->vectors = false;
         if (s->acquired)
             for (u32 i = 0; i < w->thread_count; i++)
-                if (w->threads[i].acquired) join(s->of_block, w->threads[i].acquired), w->threads[i].acquired.reset();
+                if (w->baggage[i].acquired) join(s->of_block, w->baggage[i].acquired), w->baggage[i].acquired.reset();
         return;
     }
     u32 id = (u32)(&barrier - w->named);
@@ -480,8 +486,8 @@ void sanitizer_collective(Worker* w, u32 warp, u32 mask) {
     }
     if (s->acquired) {
         Knowledge all;
-        for (u32 rest = mask; rest; rest &= rest - 1) join(all, w->threads[warp * 32 + __builtin_ctz(rest)].acquired);
-        if (all) for (u32 rest = mask; rest; rest &= rest - 1) w->threads[warp * 32 + __builtin_ctz(rest)].acquired = all;
+        for (u32 rest = mask; rest; rest &= rest - 1) join(all, w->baggage[warp * 32 + __builtin_ctz(rest)].acquired);
+        if (all) for (u32 rest = mask; rest; rest &= rest - 1) w->baggage[warp * 32 + __builtin_ctz(rest)].acquired = all;
     }
     tick(s, warp);
 }
@@ -510,7 +516,7 @@ void sanitizer_copy_complete(Worker* w, AsyncCopy& copy) {
 }
 
 // ---- Launches and blocks.
-static std::unordered_map<const Module*, std::unique_ptr<Sites>> sites_of;
+static std::unordered_map<u64, std::unique_ptr<Sites>> sites_of;       // by where the library lies: it is never unloaded
 static std::mutex sites_mutex;
 void sanitizer_begin_launch(Worker* w) {
     const Module* m = w->launch->module;
@@ -526,7 +532,7 @@ void sanitizer_begin_launch(Worker* w) {
         map_shadow(global, arena_size / 4);
     }
     if (w->number == 0) global.generation++, released.clear();
-    auto& sites = sites_of[m];
+    auto& sites = sites_of[m->text_begin];
     if (!sites) {
         sites.reset(new Sites);
         sites->table.assign(m->text_end - m->text_begin, 0);
@@ -572,6 +578,8 @@ void sanitizer_begin_block(Worker* w) {
     s->base = 1, s->block = linear_block(w->launch, w->block) & BLOCK_MASK;
     for (u32 warp = 0; warp < w->warp_count; warp++) s->clock[warp] = 1, s->full[warp] = 0, s->partial[warp] = false;
     memset(s->known, 0, sizeof s->known);
+    if (s->acquired)
+        for (u32 i = 0; i < WARPS * 32; i++) w->baggage[i].acquired.reset();
     s->vectors = s->acquired = false;
     s->of_block.reset();
     s->poll_address = 0;

@@ -126,6 +126,10 @@ static HOT void resume(Worker* w, Thread* self, Thread* next) {
     w->current = next;
     if (next == self) return;
     w->switches++;
+#ifndef GPUDL_EMU_UCONTEXT
+    const char* ahead = (const char*)next[next->number < w->thread_count - 2 ? 2 : 0].context.stack;      // whose turn probably comes after next
+    __builtin_prefetch(ahead), __builtin_prefetch(ahead + 64), __builtin_prefetch(ahead + 128);
+#endif
     if (next->stack) switch_context(&self->context, &next->context);
     else start_on_new_stack(w, next, &self->context);
 }
@@ -451,7 +455,7 @@ EXPORT u64 gpudl_emu_clock() {
 EXPORT void gpudl_emu_trap(const char* message) { fatal(worker, FAULT_ASSERT, CALLER, message); }
 
 // ---- cp.async: the copy happens at the wait, so that code which forgot to wait reads stale memory.
-static void finish_copies(Worker* w, Thread* t, u32 count) {
+static void finish_copies(Worker* w, Baggage* t, u32 count) {
     for (u32 i = 0; i < count; i++) {
         AsyncCopy& copy = t->copies[i];
         if (w->sanitizer) sanitizer_copy_complete(w, copy);
@@ -464,11 +468,16 @@ EXPORT void gpudl_emu_copy_async(void* shared, const void* global, unsigned byte
     Worker* w = worker;
     AsyncCopy copy{shared, global, bytes, source_bytes, CALLER};
     if (w->sanitizer) sanitizer_copy_issue(w, copy);
-    w->current->copies.push_back(copy);
+    w->current->copying = true;
+    w->baggage[w->current->number].copies.push_back(copy);
 }
-EXPORT void gpudl_emu_copy_commit() { worker->current->groups.push_back((u32)worker->current->copies.size()); }
+EXPORT void gpudl_emu_copy_commit() {
+    Baggage& mine = worker->baggage[worker->current->number];
+    worker->current->copying = true;
+    mine.groups.push_back((u32)mine.copies.size());
+}
 EXPORT void gpudl_emu_copy_wait(unsigned groups_left) {
-    Thread* t = worker->current;
+    Baggage* t = &worker->baggage[worker->current->number];
     if (groups_left == ~0u) {                                   // wait_all: what was not committed too
         finish_copies(worker, t, (u32)t->copies.size());
         t->groups.clear();
@@ -505,7 +514,11 @@ static void exit_thread(Worker* w, Thread* t) {
     warp.alive &= ~(1u << t->lane);
     w->alive--;
     w->idle = 0;
-    if (UNLIKELY(!t->copies.empty())) finish_copies(w, t, (u32)t->copies.size()), t->groups.clear();
+    if (UNLIKELY(t->copying)) {
+        Baggage* mine = &w->baggage[t->number];
+        finish_copies(w, mine, (u32)mine->copies.size());
+        mine->groups.clear();
+    }
     if (w->sanitizer) sanitizer_exit(w, t);
     if (UNLIKELY(!warp.pending.empty())) {
         if (w->sanitizer) {
@@ -577,10 +590,8 @@ static void prepare_block(Worker* w, Launch* launch, Index block) {
     for (Barrier& barrier : w->named) barrier.arrived = 0, barrier.expected = -1, barrier.count = 0, barrier.both = 1, barrier.any = 0;
     for (u32 i = 0; i < count; i++) {
         Thread& t = w->threads[i];
-        t.stack = nullptr, t.waiting = RUNS, t.fenced = false, t.pc = 0;
-        if (UNLIKELY(t.acquired != nullptr)) t.acquired.reset();
-        if (UNLIKELY(!t.copies.empty())) t.copies.clear();
-        if (UNLIKELY(!t.groups.empty())) t.groups.clear();
+        if (UNLIKELY(t.copying)) w->baggage[i].copies.clear(), w->baggage[i].groups.clear();
+        t.stack = nullptr, t.waiting = RUNS, t.fenced = t.copying = false, t.pc = 0;
     }
     const Module* module = launch->module;
     char* base = (char*)w->shared_base;                         // a NaN in every word: shared memory starts out undefined
@@ -609,6 +620,7 @@ static void prepare_worker(Worker* w, Launch* launch) {
     w->switch_limit = 1u << 22;
     if (!w->threads) {
         w->threads = new Thread[WARPS * 32];
+        w->baggage = new Baggage[WARPS * 32];
         for (u32 i = 0; i < WARPS * 32; i++) w->threads[i].number = (uint16_t)i, w->threads[i].warp = (uint8_t)(i / 32), w->threads[i].lane = (uint8_t)(i % 32);
     }
     w->thread_count = count;
