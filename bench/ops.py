@@ -60,6 +60,16 @@ def cases(names: Iterable[str], device: str, dtype: str = "float32", large: bool
                 yield Case(op, shape, "backward", dtype)
 
 
+def by_worth(found: Iterable[Case]) -> list[Case]:
+    """Every op at its first size, then every op at its second, ...: a budget that ends early has seen all ops. The headline's come first."""
+    ranks: dict[str, dict[str, int]] = {}
+    ordered = []
+    for i, case in enumerate(found):
+        sizes = ranks.setdefault(case.op.name, {})
+        ordered.append((sizes.setdefault(case.shape.label, len(sizes)), i, case))
+    return [case for _, _, case in sorted(ordered, key=lambda o: o[:2])]
+
+
 # --------------------------------------------------------------------------------------------------------------------------- one case
 def base_row(case: Case, who: Contestant, device: str) -> dict[str, Any]:
     row = {

@@ -43,7 +43,8 @@ def draw(name: str, paint: Callable[[Any], None], folder: Path | None = None, si
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
         text = out.getvalue().decode()
         text = text[text.index("<svg") :].replace("DejaVu Sans", "system-ui, DejaVu Sans, sans-serif")
-        text = re.sub(r'<svg [^>]*?height="[^"]*"[^>]*?viewBox', f'<svg role="img" aria-label="{name}" class="picture" xmlns:xlink="http://www.w3.org/1999/xlink" xmlns="http://www.w3.org/2000/svg" viewBox', text, count=1)
+        text = re.sub(r'(<svg [^>]*?)(?: width| height)="[^"]*"', r"\1", re.sub(r'(<svg [^>]*?)(?: width| height)="[^"]*"', r"\1", text, count=1), count=1)
+        text = text.replace("<svg", f'<svg role="img" aria-label="{name}" class="picture"', 1)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
@@ -68,7 +69,8 @@ def roofline(rows: list[dict[str, Any]], ceilings: dict[str, Any], family: str, 
             colour, marker = style(name)
             mine = [p for p in points if p[0] == name]
             ours = name.startswith("gpudl")
-            ax.loglog([p[1] for p in mine], [p[2] for p in mine], marker, color=colour, ms=6 if ours else 5, mfc=colour if ours else "none", alpha=0.9, label=name, zorder=3 if ours else 2)
+            look = dict(ms=6, mfc=colour, zorder=3) if ours else dict(ms=5, mfc="none", zorder=2)
+            ax.loglog([p[1] for p in mine], [p[2] for p in mine], marker, color=colour, alpha=0.9, label=name, **look)
         speeds = [p[2] for p in points]
         ax.set_ylim(min(speeds) / 2, peak * 2.5)
         ax.set_xlabel("FLOP per byte (the least the op must do)")

@@ -45,7 +45,8 @@ def launches(case: Case, ladder: str, rung: str) -> list[dict[str, Any]]:
 
     def prepare(self: Any, device: Any, entry: str, types: Any, defines: Any, grid: Any, block: Any, smem: int, message: str) -> Any:
         if self is kernel:
-            found.append({"entry": entry, "grid": list(grid), "block": list(block), "smem": smem, "types": dict(types), "defines": dict(defines or {})})
+            sizes = {"grid": list(grid), "block": list(block), "smem": smem}
+            found.append({"entry": entry, **sizes, "types": dict(types), "defines": dict(defines or {})})
         return lambda values: None
 
     real_plan = kernels.Kernel._plan
@@ -74,19 +75,21 @@ def resources(kernel: Any, launch: dict[str, Any], arch: str = "sm_90a") -> dict
         return {}
     threads = int(np.prod(launch["block"]))
     shared = used.shared + launch["smem"]
-    return {"registers": used.registers, "shared": shared, "spills": used.spill_stores + used.spill_loads, "occupancy": occupancy(threads, used.registers, shared)}
+    spills = used.spill_stores + used.spill_loads
+    return {"registers": used.registers, "shared": shared, "spills": spills, "occupancy": occupancy(threads, used.registers, shared)}
 
 
 def describe(case: Case, ladder: str, rung: str) -> dict[str, Any]:
     """One row: the rung at this case's size."""
     kernel = kernels.ladder(ladder)[rung]
-    row: dict[str, Any] = {"ladder": ladder, "rung": rung, "op": case.op.name, "way": case.way, "shape": case.shape.label, "idea": kernel.header.get("Title", ""),
-                           "numerics": kernel.header.get("Numerics", "")}  # fmt: skip
+    row: dict[str, Any] = {"ladder": ladder, "rung": rung, "op": case.op.name, "way": case.way, "shape": case.shape.label}
+    row |= {"idea": kernel.header.get("Title", ""), "numerics": kernel.header.get("Numerics", "")}
     found = launches(case, ladder, rung)
     if not found:
         return {}
     first = found[0]
-    row |= {"launches": len(found), "grid": first["grid"], "block": first["block"], "traffic": first["traffic"], "floor": case.cost.bytes if case.way == "forward" else None}
+    row |= {"launches": len(found), "grid": first["grid"], "block": first["block"], "traffic": first["traffic"]}
+    row["floor"] = case.cost.bytes if case.way == "forward" else None
     row |= resources(kernel, first)
     return row
 
