@@ -59,7 +59,12 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
     """Draw from N(mean, std^2) cut off at a and b (values, not multiples of std).
 
     The uniform numbers u between the normal cumulative values of a and b go through its inverse, mean + std * sqrt(2) * erfinv(2u - 1).
+    ValueError unless a < b and std > 0.
     """
+    if not a < b:
+        raise ValueError(f"trunc_normal_: a = {a} must be smaller than b = {b}")
+    if not std > 0:
+        raise ValueError(f"trunc_normal_: std must be positive, not {std}")
 
     def cdf(x: float) -> float:
         return (1 + math.erf((x - mean) / std / math.sqrt(2))) / 2
