@@ -297,7 +297,8 @@ class BatchNormReLU(BatchNorm, name="batch_norm_relu"):
 
 def _samples(rng: Any) -> Any:
     for shape in [(2, 1), (7, 3), (40, 35), (2, 3, 5), (3, 2, 9, 8), (1, 2, 300), (2, 2, 2, 3, 2)]:
-        yield _sample(rng, shape, training=True)
+        # of two values a channel, xhat is 1 and -1 and dx cancels but for eps: what is left is the rounding of its terms
+        yield _sample(rng, shape, training=True, _tolerance=8 if shape == (2, 1) else 1)
         yield _sample(rng, shape)
     x = rng.normal(size=(4, 3, 2))
     yield Sample(x, None, None, training=True, eps=0.1)
