@@ -122,7 +122,14 @@ def test_memory_layout_does_not_matter(name: str) -> None:
 
 # ------------------------------------------------------------------------------------------------------------------------- the kernels
 # Ladders that no differentiable op launches, and the file that tests each of their rungs on the emulator and on a GPU.
-ELSEWHERE = {"fill.forward": "test_copy.py", "sgd.": "test_optim.py", "adam": "test_optim.py", "random": "test_random.py"}
+ELSEWHERE = {
+    "fill.forward": "test_copy.py",
+    "sgd.": "test_optim.py",
+    "adam": "test_optim.py",
+    "adagrad": "test_optim.py",
+    "rmsprop": "test_optim.py",
+    "random": "test_random.py",
+}
 
 
 def elsewhere(ladder: str) -> str | None:
