@@ -1158,13 +1158,11 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     given = list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else list(tensors)
     if indexing not in ("ij", "xy"):
         raise ValueError(f"meshgrid: indexing {indexing!r} is not known; 'ij' and 'xy' are")
+    place = list(range(len(given)))  # the axis along which each vector lies
     if indexing == "xy" and len(given) > 1:
-        given[0], given[1] = given[1], given[0]
-    shape = tuple(t.numel() for t in given)
-    out = [t.reshape([-1 if d == k else 1 for d in range(len(given))]).expand(shape) for k, t in enumerate(given)]
-    if indexing == "xy" and len(out) > 1:
-        out[0], out[1] = out[1].transpose(0, 1), out[0].transpose(0, 1)
-        out[2:] = [o.transpose(0, 1) for o in out[2:]]
+        place[:2] = [1, 0]
+    shape = tuple(given[k].numel() for k in place)
+    out = [t.reshape([-1 if d == p else 1 for d in range(len(given))]).expand(shape) for t, p in zip(given, place, strict=True)]
     return tuple(out)
 
 
