@@ -42,7 +42,7 @@ def draw(name: str, paint: Callable[[Any], None], folder: Path | None = None, si
         out = io.BytesIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
         text = out.getvalue().decode()
-        text = text[text.index("<svg") :].replace("DejaVu Sans", "system-ui, DejaVu Sans, sans-serif")
+        text = text[text.index("<svg") :].replace("'DejaVu Sans'", "system-ui, sans-serif")
         text = re.sub(r'(<svg [^>]*?)(?: width| height)="[^"]*"', r"\1", re.sub(r'(<svg [^>]*?)(?: width| height)="[^"]*"', r"\1", text, count=1), count=1)
         text = text.replace("<svg", f'<svg role="img" aria-label="{name}" class="picture"', 1)
         if folder is not None:

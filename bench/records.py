@@ -130,7 +130,7 @@ def environment(device: str = "cpu", threads: int | None = None) -> dict[str, An
     facts: dict[str, Any] = {
         "device": device, "system": platform.platform(), "python": platform.python_version(), "cpu": cpu_name(), "cores": len(affinity()),
         "memory_gib": round(available_memory() / 2**30, 1), "versions": versions, "commit": revision, "dirty": dirty, "threads": threads,
-        "command": " ".join(["python -m bench", *sys.argv[1:]]),
+        "command": " ".join(["python -m bench", *(a.rpartition("/")[2] for a in sys.argv[1:])]),
     }  # fmt: skip
     if hasattr(os, "getloadavg"):
         facts["load_average"] = [round(x, 2) for x in os.getloadavg()]

@@ -86,7 +86,7 @@ def overall(rows: list[dict[str, Any]]) -> str:
         for way in ("forward", "backward"):
             mine = [r for r in rows if r["family"] == family and r["way"] == way]
             for name, m in ops.means(mine).items():
-                word = "faster" if m["mean"] > 1.02 else "slower" if m["mean"] < 0.98 else "tie"
+                word = "tie" if m["faster"] == m["slower"] else "faster" if m["faster"] > m["slower"] else "slower"
                 body.append([family, way, name, m["count"], ("html", f"<span class={word}>{m['mean']:.2f}x</span>"), m["faster"], m["tie"], m["slower"],
                              f"{m['worst']:.2f}x {m['worst_case']}", f"{m['best']:.2f}x {m['best_case']}"])  # fmt: skip
     out.append(table(["family", "pass", "against", "cases", "mean", "faster", "tie", "slower", "worst case", "best case"], body, {3, 4, 5, 6, 7}))

@@ -347,3 +347,111 @@ def test_behind_a_kink_few_values_may_differ_but_none_may_be_missing():
     got = want.astype(np.float32)
     got[0, 0] = np.nan
     assert not check.judge([got], [want], "float32", kinked=True).ok
+
+
+# -------------------------------------------------------------------------------------------------- compare, report, lessons, pytest-benchmark
+def row(median, op="relu", spread=0.02, noise=0.01, **facts):
+    return {
+        "op": op, "family": "elementwise", "way": "forward", "shape": "999x1001", "tags": ["ragged"], "dtype": "float32", "contestant": "gpudl",
+        "opponent": False,
+        "precision": "ieee", "device": "cpu", "status": "ok", "cache": "warm", "noise_floor": noise, "ms": {"median": median, "p20": median * (1 - spread),
+        "p80": median * (1 + spread)}, "samples": [median], "bytes": 8e6, "flops": 1e6, "gb_s": 8.0, "tflop_s": 0.001, "share": 0.5, "bound": "memory",
+        "error": {"relative": 1e-7, "worst": 0.1}, "launch": "calls", "seed": 1, "against": {},
+    } | facts  # fmt: skip
+
+
+def saved(path, rows, **facts):
+    with records.Record(path, "ops", environment={"device": "cpu", "cpu": "some CPU", "threads": 1, "cores": 2} | facts, ceilings={"copy_gb_s": 10.0,
+                        "fma_tflop_s": 0.05}, method={}) as record:  # fmt: skip
+        for r in rows:
+            record.add(r)
+    return str(path)
+
+
+def test_compare_tells_changes_from_noise(tmp_path, capsys):
+    from bench import compare
+
+    a = saved(tmp_path / "a.json", [row(1.0), row(1.0, "exp"), row(1.0, "tanh"), row(1.0, "sum"), row(1.0, "cos")])
+    b = saved(tmp_path / "b.json", [row(0.5), row(1.03, "exp"), row(1.5, "tanh"), {**row(1.0, "sum"), "status": "wrong", "reason": "1 value"},
+                                    row(2.0, "cos", noise=0.8)])  # fmt: skip
+    assert compare.main([a, b]) == 1
+    out = capsys.readouterr().out
+    assert "slower  tanh" in out and "faster  relu" in out and "BROKEN  sum forward 999x1001 float32 [gpudl]: wrong: 1 value" in out
+    assert "4 cases in both: 1 faster, 1 slower, 2 within the noise" in out
+    assert compare.main([a, a]) == 0 and "0 faster, 0 slower, 5 within" in capsys.readouterr().out
+
+
+def test_compare_refuses_other_machines_and_files(tmp_path, capsys):
+    from bench import compare
+
+    a, b = saved(tmp_path / "a.json", [row(1.0)]), saved(tmp_path / "b.json", [row(1.0)], cpu="another CPU")
+    assert compare.main([a, b]) == 2 and "different machines" in capsys.readouterr().err
+    assert compare.main([a, str(tmp_path / "none.json")]) == 2 and "none.json" in capsys.readouterr().err
+
+
+def test_the_page_is_self_contained_and_shows_every_status(tmp_path):
+    from bench import report
+
+    rows = [row(1.0, against={"torch": {"ratio": 2.0, "low": 1.9, "high": 2.1, "word": "faster"}}), row(2.0, contestant="torch", opponent=True),
+            {**row(1.0, "exp"), "status": "wrong", "reason": "result 0: 3 of 9 values are wrong <b>"},
+            {**row(1.0, "cos"), "status": "not measured", "reason": "budget"},
+            {**row(1.0, "sin"), "status": "skipped", "reason": "memory: needs 99 GiB"}]  # fmt: skip
+    for r in rows[2:]:
+        del r["ms"]
+    data = records.load(saved(tmp_path / "r.json", rows))
+    text = report.page(data)
+    for found in ("2.00x", "No GPU took part", "3 of 9 values are wrong &lt;b&gt;", "budget", "needs 99 GiB", "some CPU", "Environment", "Method"):
+        assert found in text, found
+    import re
+
+    assert not re.findall(r'(?:src|href)=["\']?(?:https?:)?//', text), "something would be loaded from elsewhere"
+    assert "<script" not in text
+    pytest.importorskip("matplotlib")
+    assert text.count("<svg") == 2 == text.count("</svg>")
+
+
+def test_an_interrupted_record_still_makes_a_page_that_says_so(tmp_path):
+    from bench import report
+
+    data = records.load(saved(tmp_path / "r.json", [row(1.0)]))
+    data |= {"complete": False, "ended_by": "KeyboardInterrupt"}
+    assert "did not end by itself (KeyboardInterrupt)" in report.page(data)
+
+
+def test_lesson_tables_are_filled_and_stale_ones_found(tmp_path):
+    from bench import lessons
+
+    page = tmp_path / "softmax" / "README.md"
+    page.parent.mkdir()
+    page.write_text("# Softmax\n<!-- bench: softmax.forward -->\nold\n<!-- /bench -->\nend\n")
+    assert lessons.stale(None, tmp_path) == [page]
+    page.write_text(lessons.fill(page.read_text(), None))
+    assert "| 01_naive |" in page.read_text() and "not measured" in page.read_text() and page.read_text().endswith("end\n")
+    assert lessons.stale(None, tmp_path) == []
+    rows = [row(m, "softmax", ladder="softmax.forward", rung=r, cache="cold", device="cuda") for r, m in (("01_naive", 1.0), ("02_warp_row", 0.25))]
+    data = records.load(saved(tmp_path / "r.json", rows, device="cuda", gpu={"name": "Some GPU"}, commit="abc"))
+    assert lessons.stale(data, tmp_path) == [page]
+    filled = lessons.fill(page.read_text(), data)
+    assert "on Some GPU (commit abc)" in filled and "| 0.250 ms |" in filled and "| 03_online |" in filled.replace("  ", " ")
+
+
+def test_lesson_pages_are_not_stale():
+    from bench import lessons
+
+    assert lessons.stale(lessons.newest()) == [], "run: python -m bench lessons"
+
+
+def test_an_estimate_of_occupancy():
+    from bench.structure import occupancy
+
+    assert occupancy(256, 32, 0) == 1.0  # 8 blocks of 8 warps: 2048 threads, 65536 registers
+    assert occupancy(256, 128, 8320) == 0.25  # registers: 2 blocks
+    assert occupancy(1024, 40, 0) == 0.5  # 40 registers: one block of 32 warps
+    assert occupancy(128, 32, 100 * 1024) == 2 * 128 / 2048  # shared memory: two blocks
+
+
+def test_cases_in_order_of_worth():
+    found = ops.by_worth(ops.cases(["relu", "matmul"], "cpu"))
+    first = [c.op.name for c in found[:4]]
+    assert set(first) == {"relu", "matmul"}
+    assert [c.shape.label for c in found if c.op.name == "matmul"][0] == "64x120x400"
