@@ -215,9 +215,15 @@ class Hardtanh(Smooth, name="hardtanh", keeps="x"):
 
 
 class Gelu(Smooth, name="gelu", keeps="x", worked=[(0.0, 0.0), (1.0, 0.8413447460685429), (-10.0, 0.0)]):
-    def value(self, x: Any) -> Any:
-        y = numpy_erf()(x * x.dtype.type(math.sqrt(0.5)))
-        return 0.5 * x * (1 + y)
+    def forward_cpu(self, x: Any, dtype: Any, compute: Any) -> Any:
+        cdf = np.asarray(numpy_erf()(x * x.dtype.type(math.sqrt(0.5))))
+        cdf += 1
+        cdf *= 0.5
+        self.save(x=x, cdf=cdf)  # erf is the slow part
+        return np.asarray(x * cdf)
+
+    def backward_cpu(self, dy: Any, x: Any, cdf: Any) -> Any:
+        return dy * (cdf + x * (math.sqrt(0.5 / math.pi) * np.exp(-0.5 * x * x)))
 
     def derivative(self, m: Any, dy: Any, x: Any) -> Any:
         cdf = 0.5 * (1 + m.erf(x * math.sqrt(0.5)))

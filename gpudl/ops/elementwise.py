@@ -129,6 +129,17 @@ def select(condition: Any, a: Any, b: Any) -> Any:
     return (b ^ (mask & (a ^ b))).view(dtype)
 
 
+@functools.cache
+def numpy_erf() -> Callable[[Any], Any]:
+    """The error function over arrays, which NumPy lacks: C's own, called element by element from machine code."""
+    from numba import vectorize
+
+    def scalar(x: float) -> float:
+        return math.erf(x)
+
+    return vectorize(["float32(float32)", "float64(float64)"])(scalar)
+
+
 # The names that derivatives use besides operators, for arrays; for Tensors it is gpudl.ops, which has the same.
 arrays = SimpleNamespace(
     where=select, exp=np.exp, cos=np.cos, sin=np.sin, log=np.log, sign=lambda x: np.sign(select(np.isnan(x), 0.0, x)), abs=np.abs,
@@ -894,17 +905,6 @@ class Sigmoid(Smooth, name="sigmoid", keeps="y", worked=[(0.0, 0.5), (math.log(3
 
     def derivative(self, m: Any, dy: Any, y: Any) -> Any:
         return dy * (y * (1 - y))
-
-
-@functools.cache
-def numpy_erf() -> Callable[[Any], Any]:
-    """The error function over arrays, which NumPy lacks: C's own, called element by element from machine code."""
-    from numba import vectorize
-
-    def scalar(x: float) -> float:
-        return math.erf(x)
-
-    return vectorize(["float32(float32)", "float64(float64)"])(scalar)
 
 
 class Erf(Smooth, name="erf", keeps="x", worked=[(0.0, 0.0), (0.5, 0.5204998778130465), (np.inf, 1.0)]):

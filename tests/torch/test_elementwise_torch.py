@@ -24,9 +24,12 @@ ACTIVATIONS = [
     ("mish", ()), ("softplus", ()), ("softplus", (2.0, 3.0)), ("logsigmoid", ()), ("softsign", ()), ("hardtanh", ()), ("hardtanh", (-2.0, 3.0)),
     ("hardsigmoid", ()), ("hardswish", ()),
 ]  # fmt: skip
-# Where gpudl differs on purpose, or PyTorch's paths differ among themselves: the derivative of softsign at infinity is 0, not NaN;
-# the derivative of x ** 0.5 at -0 and -inf, where PyTorch takes rsqrt; PyTorch's vectorised float kernels of gelu, elu and hardswish treat infinity or NaN unlike its double ones.
-EXCEPT = {"softsign": np.isinf, "pow 0.5": lambda x: np.isinf(x) | (x == 0), "gelu": np.isinf, "elu": np.isnan, "selu": np.isnan, "celu": np.isnan, "hardswish": np.isnan}
+# Where gpudl differs on purpose, or PyTorch's paths differ among themselves: the derivative of softsign at infinity is 0, not NaN; the one of
+# x ** 0.5 at -0 and -inf, where PyTorch takes rsqrt; PyTorch's float kernels of gelu, elu and hardswish treat infinity or NaN unlike its double ones.
+EXCEPT = {
+    "softsign": np.isinf, "pow 0.5": lambda x: np.isinf(x) | (x == 0), "gelu": np.isinf,
+    "elu": np.isnan, "selu": np.isnan, "celu": np.isnan, "hardswish": np.isnan,
+}  # fmt: skip
 
 
 def compare(name: str, theirs, ours, *arrays: np.ndarray, dtype: str = "float64", rtol: float = 1e-12, atol: float = 1e-14) -> None:
