@@ -1,0 +1,184 @@
+"""Losses beyond the registry's samples: extreme logits, labels that are wrong, ignored or NaN, empty batches, repeatable sums."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl import kernels
+from gpudl.nn import functional as F
+
+DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
+
+
+def t(value, device, grad=False):
+    made = gpudl.tensor(np.asarray(value), device=device)
+    return made.requires_grad_() if grad else made
+
+
+def host(x):
+    return x.detach().cpu().numpy()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rung", ["01_naive", "02_warp_row"])
+def test_extreme_logits_are_exact(device, rung) -> None:
+    with kernels.use("cross_entropy.forward", rung), kernels.use("cross_entropy.backward", rung):
+        x = t(np.array([[1e5, 1e5 - 1, -1e5], [-3e38, 3e38, 0.0]], np.float32), device, grad=True)
+        loss = F.cross_entropy(x, t([1, 1], device), reduction="none")
+        np.testing.assert_allclose(host(loss), [1 + np.log1p(np.exp(-1)), 0.0], rtol=1e-6)
+        loss.sum().backward()
+        p = 1 / (1 + np.exp(-1))
+        np.testing.assert_allclose(host(x.grad), [[p, -p, 0.0], [0.0, 0.0, 0.0]], rtol=1e-6)
+        y = t([[0.0, -np.inf, 1.0]], device, grad=True)
+        loss = F.cross_entropy(y, t([0], device))
+        loss.backward()
+        np.testing.assert_allclose(host(loss), np.log(1 + np.e), rtol=1e-12)
+        np.testing.assert_allclose(host(y.grad), [[-np.e / (1 + np.e), 0.0, np.e / (1 + np.e)]], rtol=1e-12)
+        assert F.cross_entropy(y, t([1], device)).item() == np.inf
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_extreme_binary_logits(device) -> None:
+    x = t(np.array([1e4, -1e4, 1e4, -1e4, 0.0], np.float32), device, grad=True)
+    loss = F.binary_cross_entropy_with_logits(x, t(np.array([1, 0, 0, 1, 0.5], np.float32), device), reduction="none")
+    np.testing.assert_allclose(host(loss), [0.0, 0.0, 1e4, 1e4, np.log(2)], rtol=1e-6)
+    loss.sum().backward()
+    np.testing.assert_allclose(host(x.grad), [0.0, 0.0, 1.0, -1.0, 0.0], atol=1e-7)
+    tiny = t(np.array([-60.0]), device, grad=True)  # sigmoid(x) - t without cancellation, on both sides
+    F.binary_cross_entropy_with_logits(tiny, t([0.0], device)).backward()
+    np.testing.assert_allclose(host(tiny.grad), np.exp(-60.0), rtol=1e-12)
+    tiny = t(np.array([60.0]), device, grad=True)
+    F.binary_cross_entropy_with_logits(tiny, t([1.0], device)).backward()
+    np.testing.assert_allclose(host(tiny.grad), -np.exp(-60.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+@pytest.mark.parametrize("label", [3, -1, -99, 2**40])
+def test_labels_out_of_range_raise_at_once(loss, label, device) -> None:
+    x = t(np.zeros((4, 3)), device)
+    with pytest.raises(IndexError, match=r"cross_entropy|nll_loss"):
+        loss(x, t([0, 1, label, 2], device))
+    assert np.isfinite(loss(x, t([0, 1, 2, 2], device)).item())  # nothing is left behind
+    if label < 0:
+        assert np.isfinite(loss(x, t([0, 1, label, 2], device), ignore_index=label).item())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+def test_all_ignored_and_empty(loss, device) -> None:
+    x = t(np.log(np.full((2, 4), 0.25)), device, grad=True)
+    mean = loss(x, t([-100, -100], device))
+    assert np.isnan(mean.item())  # 0 / 0, as in PyTorch
+    mean.backward()
+    np.testing.assert_array_equal(host(x.grad), np.zeros((2, 4)))
+    assert loss(x, t([-100, -100], device), reduction="sum").item() == 0.0
+    empty, none = t(np.zeros((0, 4)), device), t(np.zeros(0, np.int64), device)
+    assert np.isnan(loss(empty, none).item()) and loss(empty, none, reduction="sum").item() == 0.0
+    assert loss(empty, none, reduction="none").shape == (0,)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_ignored_rows_get_no_gradient_even_where_they_are_nan(device) -> None:
+    x = np.zeros((2, 3))
+    x[0] = np.nan
+    leaf = t(x, device, grad=True)
+    loss = F.cross_entropy(leaf, t([-100, 1], device))
+    loss.backward()
+    assert loss.item() == pytest.approx(np.log(3))
+    np.testing.assert_allclose(host(leaf.grad)[1], [1 / 3, -2 / 3, 1 / 3])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    "name", ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy_with_logits", "binary_cross_entropy", "kl_div"]
+)
+def test_nan_targets_give_nan(name, device) -> None:
+    loss = getattr(F, name)
+    x = t([0.5, 0.25], device, grad=True)
+    target = t([np.nan, 0.5], device)
+    out = loss(x, target, reduction="none")
+    assert np.isnan(host(out)[0]) and np.isfinite(host(out)[1])
+    mean = loss(x, target)
+    assert np.isnan(mean.item())
+    mean.backward()
+    assert np.isnan(host(x.grad)[0]) and np.isfinite(host(x.grad)[1])
+    assert np.isnan(loss(t(np.zeros(0), device), t(np.zeros(0), device)).item())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_nan_probabilities_give_nan(device) -> None:
+    x = t(np.zeros((2, 3)), device, grad=True)
+    loss = F.cross_entropy(x, t([[np.nan, 0.5, 0.5], [1.0, 0.0, 0.0]], device), reduction="none")
+    assert np.isnan(host(loss)[0]) and host(loss)[1] == pytest.approx(np.log(3))
+    loss.sum().backward()
+    assert np.isfinite(host(x.grad)[1]).all()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_probabilities_outside_the_unit_interval(device) -> None:
+    with pytest.raises(RuntimeError, match="binary_cross_entropy: all elements of input should be between 0 and 1"):
+        F.binary_cross_entropy(t([0.5, -0.1], device), t([1.0, 1.0], device))
+    x = t([0.0, 1.0], device, grad=True)
+    out = F.binary_cross_entropy(x, t([1.0, 0.0], device), reduction="none")
+    np.testing.assert_array_equal(host(out), [100.0, 100.0])
+    out.sum().backward()
+    assert np.isfinite(host(x.grad)).all()
+
+
+@pytest.mark.emulator
+def test_reduced_losses_are_repeatable_bit_for_bit() -> None:
+    """The order of threads, warps and blocks does not reach the result."""
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(2000, 5)).astype(np.float32), rng.integers(0, 5, 2000)
+    seen = set()
+    for order in ("ascending", "descending", "random"):
+        with kernels.emulation(order=order):
+            a = F.cross_entropy(t(x, "emulator"), t(labels, "emulator"))
+            b = F.mse_loss(t(x, "emulator"), t(x[::-1].copy(), "emulator"))
+            seen.add((a.item(), b.item()))
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_int32_and_uint8_labels_and_strided_logits(device) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 5, 3))
+    want = F.cross_entropy(gpudl.tensor(np.ascontiguousarray(x.transpose(0, 2, 1))), gpudl.tensor(np.array([[0, 1, 2, 0, 1]] * 4)))
+    for dtype in (np.int32, np.uint8, np.int16):
+        got = F.cross_entropy(t(x, device).transpose(1, 2), t(np.array([[0, 1, 2, 0, 1]] * 4, dtype), device))
+        assert got.item() == pytest.approx(want.item(), rel=1e-12)
+
+
+def test_old_reduction_words_warn_and_work() -> None:
+    x, y = gpudl.tensor([1.0, 3.0]), gpudl.tensor([0.0, 0.0])
+    with pytest.warns(UserWarning, match="reduction='sum'"):
+        assert F.mse_loss(x, y, size_average=False).item() == 10.0
+    with pytest.warns(UserWarning, match="reduction='none'"):
+        assert F.mse_loss(x, y, reduce=False).shape == (2,)
+
+
+def test_broadcasting_warns() -> None:
+    x, y = gpudl.tensor(np.ones((3, 1)), requires_grad=True), gpudl.tensor(np.zeros(4), requires_grad=True)
+    with pytest.warns(UserWarning, match="broadcasting them is rarely meant"):
+        loss = F.mse_loss(x, y)
+    loss.backward()
+    assert loss.item() == 1.0
+    np.testing.assert_allclose(x.grad.numpy(), np.full((3, 1), 8 / 12))
+    np.testing.assert_allclose(y.grad.numpy(), np.full(4, -6 / 12))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_integer_targets_are_promoted(device) -> None:
+    assert F.mse_loss(t(np.array([1.0, 3.0], np.float32), device), t([0, 1], device)).item() == 2.5
+
+
+def test_logits_changed_before_backward_are_noticed() -> None:
+    x = gpudl.tensor(np.ones((2, 3)), requires_grad=True)
+    y = x * 1
+    loss = F.mse_loss(y, gpudl.tensor(np.zeros((2, 3))))
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="mse_loss: x .* was changed in place"):
+        loss.backward()
