@@ -12,8 +12,8 @@ from gpudl import ops
 from gpudl._errors import DtypeError, ShapeError
 from gpudl.autograd import Op
 from gpudl.kernels import FOLDER
-from gpudl.ops.activation import rectify
-from gpudl.ops.elementwise import Binary, Smooth, Smooth2, Unary, select
+from gpudl.ops._common import rectify, select
+from gpudl.ops.elementwise import Binary, Smooth, Smooth2, Unary
 
 SPECIAL = np.array([0.0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 2.5, -2.5, 3, -3, 6, np.inf, -np.inf, np.nan, 1e-30, -1e-30, 1e-3, 88, -88, 1000, -1000, 30])
 LEFT, RIGHT = (m.ravel().copy() for m in np.meshgrid(SPECIAL, SPECIAL))

@@ -12,6 +12,7 @@ import numpy as np
 
 from gpudl._tensor import Tensor
 from gpudl.kernels import Kernel, Step, ceil_div, ladder
+from gpudl.ops._common import rectify, select
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh")
 
@@ -50,7 +51,7 @@ def check(op: str, activation: Any) -> None:
 def forward_(y: np.ndarray, act: str | None) -> np.ndarray:
     """The activation of y, in y's memory."""
     if act == "relu":
-        np.maximum(y, 0, out=y)  # keeps a NaN, as PyTorch does
+        rectify(y, out=y)
     elif act == "sigmoid":
         np.exp(np.negative(y, out=y), out=y)  # as ops.sigmoid, bit for bit; exp overflows to inf, which gives the 0 wanted
         y += 1
@@ -67,7 +68,7 @@ def backward(dy: Any, y: Any, act: str | None) -> Any:
             from gpudl import ops
 
             return ops.where(y <= 0, 0.0, dy)
-        return np.where(y <= 0, dy.dtype.type(0), dy)
+        return select(y <= 0, 0.0, dy)
     if act == "sigmoid":
         return dy * (y * (1 - y))
     if act == "tanh":

@@ -13,8 +13,8 @@ from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, Step, ceil_div, ladder
-from gpudl.ops._common import axis, check_float, check_tensor
-from gpudl.ops.elementwise import Smooth, Smooth2, expm1, numpy_erf, select, where
+from gpudl.ops._common import axis, check_float, check_tensor, rectify, select
+from gpudl.ops.elementwise import Smooth, Smooth2, expm1, numpy_erf, where
 
 BLOCK = 256
 ladder(
@@ -55,33 +55,6 @@ ladder(
 
 
 # ----------------------------------------------------------------------------------------------------------------------- of one operand
-_ROW = 16384
-_zeros: dict[np.dtype, np.ndarray] = {}
-
-
-def rectify(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """max(x, 0) in NumPy, NaN kept; out may be x. Against a row of zeros, because NumPy's maximum with a scalar is three times slower."""
-    out = np.empty_like(x) if out is None else out
-    row = _zeros.get(x.dtype)
-    if row is None:
-        row = _zeros[x.dtype] = np.zeros(_ROW, x.dtype)
-    dense = x.flags.c_contiguous and out.flags.c_contiguous
-    if not dense:  # such as channels-last: the axes in the order of memory
-        order = np.argsort([-s for s in x.strides], kind="stable")
-        left, right = x.transpose(order), out.transpose(order)
-        dense = left.flags.c_contiguous and right.flags.c_contiguous
-        if not dense:
-            return np.maximum(x, x.dtype.type(0), out=out)
-        flat, into = left.reshape(-1), right.reshape(-1)
-    else:
-        flat, into = x.reshape(-1), out.reshape(-1)
-    whole = flat.size // _ROW * _ROW
-    if whole:
-        np.maximum(flat[:whole].reshape(-1, _ROW), row, out=into[:whole].reshape(-1, _ROW))
-    np.maximum(flat[whole:], row[: flat.size - whole], out=into[whole:])
-    return out
-
-
 class Relu(Smooth, name="relu", keeps="y", worked=[(-1.5, 0.0), (2.0, 2.0), (0.0, 0.0), (np.nan, np.nan)]):
     ladders = ("unary.forward", "unary.backward")
 

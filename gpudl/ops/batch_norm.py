@@ -12,7 +12,7 @@ from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, ceil_div, ladder
-from gpudl.ops._common import check_float, check_tensor
+from gpudl.ops._common import check_float, check_tensor, rectify, select
 
 BLOCK = 256
 ROWS = 8  # warps that share 32 columns
@@ -163,7 +163,7 @@ class BatchNorm(Op, name="batch_norm"):
         if bias is not None:
             y += bias.reshape(wide)
         if self.relu:
-            np.maximum(y, 0, out=y)
+            rectify(y, out=y)
         self.save(x=x, weight=weight, bias=bias, y=y if self.relu else None, mean=mean, var=None if training else var)
         self.save(rstd=rstd if training else None)
         return y
@@ -174,7 +174,7 @@ class BatchNorm(Op, name="batch_norm"):
         if rstd is None:
             rstd = 1 / np.sqrt(var + eps)
         if y is not None:
-            dy = np.where(y <= 0, dy.dtype.type(0), dy)
+            dy = select(y <= 0, 0.0, dy)
         xhat = x - mean.reshape(wide)
         xhat *= rstd.reshape(wide)
         db, dw = channel_sum(dy), channel_sum(dy * xhat)

@@ -25,7 +25,7 @@ from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, ceil_div, ladder
-from gpudl.ops._common import check_tensor, constant
+from gpudl.ops._common import check_tensor, constant, select
 from gpudl.ops.copy import clone
 
 BLOCK = 256
@@ -106,27 +106,6 @@ def c_type(dtype: np.dtype) -> str:
 def floating(dtype: np.dtype) -> np.dtype:
     """The dtype of a function whose values are no integers: that of its operands, or the default where those are integers."""
     return dtype if _dtypes.is_float(dtype) else _dtypes.get_default_dtype()
-
-
-_BITS: dict[int, Any] = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
-
-
-def select(condition: Any, a: Any, b: Any) -> Any:
-    """np.where, by masking bits: np.where branches on every element, which costs several times as much where the condition has no pattern."""
-    dtype = a.dtype if isinstance(a, np.ndarray) else getattr(b, "dtype", None)
-    if condition.ndim == 0 or dtype is None or dtype == bool_ or getattr(b, "dtype", dtype) != dtype:
-        return np.where(condition, a, b)
-    bits = _BITS[dtype.itemsize]
-    mask = condition.view(np.int8).astype(bits)
-    if isinstance(a, (int, float)) and a == 0:
-        mask -= 1  # 1 to all zeros, 0 to all ones
-        return (mask & b.view(bits)).view(dtype)
-    np.negative(mask, out=mask)  # 1 to all ones
-    a = np.asarray(a, dtype).view(bits)
-    if isinstance(b, (int, float)) and b == 0:
-        return (mask & a).view(dtype)
-    b = np.asarray(b, dtype).view(bits)
-    return (b ^ (mask & (a ^ b))).view(dtype)
 
 
 @functools.cache
