@@ -111,7 +111,10 @@ def main(arguments: Sequence[str] = ()) -> int:
         os.sched_setaffinity(0, cores)
         workers = {f"{n} workers": emulator.compile(KERNEL, sanitize=False, workers=n).get_function("matmul") for n in (1, 2)}
         side = best({name: launch(f) for name, f in workers.items()}, options.rounds * 2, time.perf_counter)
-        many = "".join(KERNEL.replace("void matmul", f"void matmul{i}").replace("acc = 0", f"acc = {i} + {time.time_ns() % 10**6}") for i in range(MANY))
+        many = "".join(
+            KERNEL.replace("void matmul", f"void matmul{i}").replace("acc = 0", f"acc = {i} + {time.time_ns() % 10**6}")
+            for i in range(MANY)
+        )
         compiles = {}
         for name, sanitize in (("fast", False), ("sanitized", True)):
             for state in ("", ", cached"):
@@ -135,7 +138,9 @@ def main(arguments: Sequence[str] = ()) -> int:
         missed += not fine
         print(f"{name:34} {value:9.2f}    goal {sense} {goal:g}{'' if fine else '   MISSED'}")
     if options.json:
-        Path(options.json).write_text(json.dumps({"ms": {k: v * 1e3 for k, v in times.items()}, "rows": rows, "compile_s": compiles}, indent=1))
+        Path(options.json).write_text(
+            json.dumps({"ms": {k: v * 1e3 for k, v in times.items()}, "rows": rows, "compile_s": compiles}, indent=1)
+        )
     return int(missed > 0)
 
 

@@ -76,7 +76,10 @@ def compiler() -> tuple[str, str]:
 def _run(command: list[str], source: str | None = None) -> str:
     result = subprocess.run(command, input=source, capture_output=True, text=True, errors="replace")
     if result.returncode:
-        raise CompileError(re.sub(r"^In file included from <stdin>:\d+:\n", "", result.stderr, flags=re.M).strip() or f"{command[0]} exited with {result.returncode}")
+        raise CompileError(
+            re.sub(r"^In file included from <stdin>:\d+:\n", "", result.stderr, flags=re.M).strip()
+            or f"{command[0]} exited with {result.returncode}"
+        )
     return result.stdout
 
 
@@ -162,7 +165,9 @@ class Entry:
     types: list[str]
 
 
-_TOKEN = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|^#[^\n]*|__attribute__\(\(__hot__\)\)|\bnamespace\b|\btemplate\b|[{};]', re.M)
+_TOKEN = re.compile(
+    r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|^#[^\n]*|__attribute__\(\(__hot__\)\)|\bnamespace\b|\btemplate\b|[{};]', re.M
+)
 
 
 def find_kernels(text: str) -> tuple[list[Entry], list[str]]:
@@ -237,7 +242,11 @@ def _parameter(text: str) -> tuple[str, str]:
     if array:
         text = text[: array.start()]
     match = re.search(r"([A-Za-z_]\w*)\s*$", text)
-    if match and text[: match.start()].strip() and match[1] not in ("int", "float", "double", "char", "long", "short", "unsigned", "bool", "const"):
+    if (
+        match
+        and text[: match.start()].strip()
+        and match[1] not in ("int", "float", "double", "char", "long", "short", "unsigned", "bool", "const")
+    ):
         name, type = match[1], text[: match.start()]
     else:
         name, type = "", text
@@ -249,7 +258,7 @@ def _parameter(text: str) -> tuple[str, str]:
 def read_elf(path: Path) -> dict[str, Any]:
     """Shared arrays (thread-local symbols), data symbols, and the ranges of text, data and constants."""
     image = path.read_bytes()
-    sections_at, = struct.unpack_from("<Q", image, 0x28)
+    (sections_at,) = struct.unpack_from("<Q", image, 0x28)
     size, count, names_index = struct.unpack_from("<HHH", image, 0x3A)
     sections = [struct.unpack_from("<IIQQQQIIQQ", image, sections_at + i * size) for i in range(count)]
     label = lambda table, offset: image[sections[table][4] + offset : image.index(b"\0", sections[table][4] + offset)].decode()
@@ -269,12 +278,18 @@ def read_elf(path: Path) -> dict[str, Any]:
                 data.append([_readable(name), value, length])
             elif name == "gpudl_module_anchor":
                 anchor["function"] = value
-    span = lambda *wanted: [min(f[3] for f in s), max(f[3] + f[5] for f in s)] if (s := [named[n] for n in wanted if n in named and named[n][5]]) else [0, 0]
-    tls = [s for s in sections if s[2] & 0x400 and s[5]]
-    base = min((s[3] for s in tls), default=0)
-    total = max((s[3] + s[5] - base for s in tls), default=0)
-    return {"shared": sorted(shared, key=lambda s: s[1]), "data": sorted(data, key=lambda s: s[1]), "text": span(".text"),
-            "data_range": span(".data", ".bss"), "constant": span("gpudl_constant"), "image": max((s[3] + s[5] for s in sections if s[2] & 2), default=0), "anchor": anchor, "tls_bytes": total}  # fmt: skip
+    span = lambda *wanted: (
+        [min(f[3] for f in s), max(f[3] + f[5] for f in s)] if (s := [named[n] for n in wanted if n in named and named[n][5]]) else [0, 0]
+    )
+    return {
+        "shared": sorted(shared, key=lambda s: s[1]),
+        "data": sorted(data, key=lambda s: s[1]),
+        "text": span(".text"),
+        "data_range": span(".data", ".bss"),
+        "constant": span("gpudl_constant"),
+        "image": max((s[3] + s[5] for s in sections if s[2] & 2), default=0),
+        "anchor": anchor,
+    }
 
 
 def _readable(name: str) -> str:
@@ -298,7 +313,7 @@ def _owner(name: str) -> str:
 def _undefined_tls(path: Path) -> list[str]:
     """Thread-local names that the object refers to and nobody defines: its `extern __shared__` arrays."""
     image = path.read_bytes()
-    sections_at, = struct.unpack_from("<Q", image, 0x28)
+    (sections_at,) = struct.unpack_from("<Q", image, 0x28)
     size, count, _ = struct.unpack_from("<HHH", image, 0x3A)
     sections = [struct.unpack_from("<IIQQQQIIQQ", image, sections_at + i * size) for i in range(count)]
     names = []
@@ -344,8 +359,19 @@ def build(source: str | os.PathLike[str], options: tuple[str, ...], sanitize: bo
     manifest = folder / f"{key}.json"
     try:
         facts = json.loads(manifest.read_text())
-        if all(_digest(Path(name).read_bytes()) == digest for name, digest in facts["headers"].items()) and (folder / facts["object"]).exists():
-            return Built(folder / facts["object"], facts["entries"], facts["templates"], facts["elf"], facts["dynamic"], architecture, facts["sources"])
+        if (
+            all(_digest(Path(name).read_bytes()) == digest for name, digest in facts["headers"].items())
+            and (folder / facts["object"]).exists()
+        ):
+            return Built(
+                folder / facts["object"],
+                facts["entries"],
+                facts["templates"],
+                facts["elf"],
+                facts["dynamic"],
+                architecture,
+                facts["sources"],
+            )
     except (OSError, ValueError, KeyError):
         pass
     return _compile(path, arguments, sanitize, expressions, manifest, architecture)
@@ -382,14 +408,32 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
         if names:  # every `extern __shared__` array of a file names the same memory
             dynamic = names[0]
             labels = "".join(f".globl {n}\n.hidden {n}\n.type {n}, @tls_object\n.size {n}, {DYNAMIC_BYTES}\n{n}:\n" for n in names)
-            assembly.write_text(f'.section .tbss,"awT",@nobits\n.balign 1024\n{labels}.zero {DYNAMIC_BYTES}\n.section .note.GNU-stack,"",@progbits\n')
+            assembly.write_text(
+                f'.section .tbss,"awT",@nobits\n.balign 1024\n{labels}.zero {DYNAMIC_BYTES}\n.section .note.GNU-stack,"",@progbits\n'
+            )
             objects.append(str(assembly))
         wrap = [f"-Wl,--wrap={f}" for f in ("memcpy", "memmove", "memset")] if sanitize else []
         with _temporary(target) as temporary:
-            _run([gxx, "-shared", "-nostartfiles", *wrap, *objects, str(runtime), "-Wl,-Bsymbolic", "-Wl,-z,defs", "-lm", "-lc", "-lgcc", "-o", str(temporary)])
+            _run(
+                [
+                    gxx,
+                    "-shared",
+                    "-nostartfiles",
+                    *wrap,
+                    *objects,
+                    str(runtime),
+                    "-Wl,-Bsymbolic",
+                    "-Wl,-z,defs",
+                    "-lm",
+                    "-lc",
+                    "-lgcc",
+                    "-o",
+                    str(temporary),
+                ]
+            )
     elf = read_elf(target)
     listed = [{"name": e.name, "parameters": e.parameters, "types": e.types} for e in exports]
-    facts = {"object": target.name, "entries": listed, "templates": templates, "elf": elf, "dynamic": dynamic,
+    facts: dict[str, Any] = {"object": target.name, "entries": listed, "templates": templates, "elf": elf, "dynamic": dynamic,
              "headers": {n: _digest(Path(n).read_bytes()) for n in sorted(headers)}, "sources": [str(path), *sorted(headers)]}  # fmt: skip
     with _temporary(manifest) as temporary:
         temporary.write_text(json.dumps(facts))

@@ -39,10 +39,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--shared", help="dynamic shared memory, bytes")
     p.add_argument("--cooperative", action="store_true", help="a cooperative launch (grid barrier)")
     p.add_argument("-D", dest="define", action="append", default=[], help="a macro, NAME=VALUE")
-    p.add_argument("-I", dest="include", action="append", default=[], help="an include folder (gpudl's own kernel headers are found anyway)")
+    p.add_argument(
+        "-I", dest="include", action="append", default=[], help="an include folder (gpudl's own kernel headers are found anyway)"
+    )
     p.add_argument("--option", action="append", default=[], help="any other compile option, such as --option=-std=c++20")
     p.add_argument("--arch", default="90", help="architecture whose limits hold, as 90 for sm_90")
-    p.add_argument("--order", choices=("ascending", "descending", "random", "all"), default="ascending", help="in which order threads and blocks run")
+    p.add_argument(
+        "--order", choices=("ascending", "descending", "random", "all"), default="ascending", help="in which order threads and blocks run"
+    )
     p.add_argument("--seed", type=int, default=0, help="for random arrays and the random order")
     p.add_argument("--timeout", type=float, default=60, help="seconds for a launch")
     p.add_argument("--no-profile", action="store_true", help="reports only")
@@ -81,22 +85,34 @@ def check(options: argparse.Namespace) -> int:
     described = dict(re.findall(r"^[ \t]*(?://|\*)\s*check[ \t]*([\w:<>, ]*?)[ \t]*:[ \t]*(.*)$", text, flags=re.M))
     headers = Path(__file__).parents[1] / "_kernels"
     headers = headers if headers.is_dir() else Path(__file__).parents[2] / "kernels"
-    flags = [f"-D{d}" for d in options.define] + [f"-I{i}" for i in options.include] + [f"-I{headers}", f"-arch=sm_{options.arch}", *options.option]
+    flags = (
+        [f"-D{d}" for d in options.define]
+        + [f"-I{i}" for i in options.include]
+        + [f"-I{headers}", f"-arch=sm_{options.arch}", *options.option]
+    )
     names = (options.kernel,) if options.kernel and "<" in options.kernel else ()
     orders = ("ascending", "descending", "random") if options.order == "all" else (options.order,)
     failed = False
     for order in orders:
-        module = compile(path, flags, profile=not options.no_profile, order=order, seed=options.seed, timeout=options.timeout, name_expressions=names)
-        kernels = [options.kernel] if options.kernel else [k for k in described if k] or list(module.kernels)
+        module = compile(
+            path, flags, profile=not options.no_profile, order=order, seed=options.seed, timeout=options.timeout, name_expressions=names
+        )
+        kernels: list[str] = [options.kernel] if options.kernel else [k for k in described if k] or list(module.kernels)
         if len(kernels) > 1 and not any(k in described for k in kernels):
             raise UsageError(f"{path.name} has {len(kernels)} kernels; choose one with --kernel: {', '.join(kernels)}")
         if not kernels:
-            raise UsageError(f"{path.name} has only templates ({', '.join(module._built.templates)}); name an instance: --kernel 'name<float>'")
+            raise UsageError(
+                f"{path.name} has only templates ({', '.join(module._built.templates)}); name an instance: --kernel 'name<float>'"
+            )
         for kernel in kernels:
             function = module.get_function(kernel)
-            launch = settings(options, described.get(kernel, described.get("", "")), function)
+            launch = settings(options, described.get(kernel) or described.get("") or "", function)
             grid, block, shared, cooperative, values, generated = launch
-            print(f"{path}: {kernel}, grid {grid}, block {block}" + (f", {shared} bytes of dynamic shared memory" if shared else "") + (f", order {order}" if len(orders) > 1 else ""))
+            print(
+                f"{path}: {kernel}, grid {grid}, block {block}"
+                + (f", {shared} bytes of dynamic shared memory" if shared else "")
+                + (f", order {order}" if len(orders) > 1 else "")
+            )
             if generated:
                 print(f"  generated: {', '.join(generated)} (say otherwise with NAME=SPEC)")
             try:
@@ -155,7 +171,11 @@ def settings(options: argparse.Namespace, description: str, function: Any) -> tu
         if p.kind == "pointer":
             spec = said.get(p.name)
             if spec is None:
-                dtype = {"float": f"float{8 * p.pointee_size}", "int": f"int{8 * p.pointee_size}", "unsigned": f"uint{8 * p.pointee_size}"}.get(p.pointee)
+                dtype = {
+                    "float": f"float{8 * p.pointee_size}",
+                    "int": f"int{8 * p.pointee_size}",
+                    "unsigned": f"uint{8 * p.pointee_size}",
+                }.get(p.pointee)
                 if p.pointee == "struct" and p.pointee_size in (8, 16):
                     spec, dtype = f"float32[{4096 * p.pointee_size // 4}]", "float32"
                 else:

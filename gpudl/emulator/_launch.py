@@ -16,7 +16,23 @@ from gpudl.emulator import _build, _memory, _symbols
 from gpudl.emulator._errors import CompileError, LaunchError, Report, SanitizerError
 
 ORDERS = {"ascending": 0, "descending": 1, "random": 2}
-SHARED_LIMITS = {70: 96, 72: 96, 75: 64, 80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 101: 227, 103: 227, 110: 227, 120: 99, 121: 99}  # KiB a block
+# KiB of shared memory that a block may have, by architecture
+SHARED_LIMITS = {
+    70: 96,
+    72: 96,
+    75: 64,
+    80: 163,
+    86: 99,
+    87: 163,
+    89: 99,
+    90: 227,
+    100: 227,
+    101: 227,
+    103: 227,
+    110: 227,
+    120: 99,
+    121: 99,
+}
 MAX_FAULTS = 32
 
 
@@ -34,7 +50,7 @@ class _Fault(ctypes.Structure):
 
 
 class _Module(ctypes.Structure):
-    _fields_ = [("anchor", ctypes.c_void_p)] + [
+    _fields_: Any = [("anchor", ctypes.c_void_p)] + [
         (name, ctypes.c_uint64)
         for name in ("anchor_offset", "static_offset", "static_bytes", "dynamic_offset", "dynamic_bytes", "text_begin", "text_end", "data_begin",
                      "data_end", "constant_begin", "constant_end", "image_begin", "image_end")
@@ -57,7 +73,13 @@ class _Record(ctypes.Structure):
 
 
 class _CParameter(ctypes.Structure):
-    _fields_ = [("kind", ctypes.c_char), ("pointee", ctypes.c_char), ("pointee_bytes", ctypes.c_uint16), ("bytes", ctypes.c_uint32), ("alignment", ctypes.c_uint32)]
+    _fields_ = [
+        ("kind", ctypes.c_char),
+        ("pointee", ctypes.c_char),
+        ("pointee_bytes", ctypes.c_uint16),
+        ("bytes", ctypes.c_uint32),
+        ("alignment", ctypes.c_uint32),
+    ]
 
 
 @dataclass(frozen=True)
@@ -73,7 +95,17 @@ class Parameter:
     pointee_size: int = 0
 
 
-_KINDS = {b"p": "pointer", b"P": "pointer", b"i": "int", b"u": "unsigned", b"f": "float", b"b": "bool", b"s": "struct", b"v": "void", b"\0": ""}
+_KINDS = {
+    b"p": "pointer",
+    b"P": "pointer",
+    b"i": "int",
+    b"u": "unsigned",
+    b"f": "float",
+    b"b": "bool",
+    b"s": "struct",
+    b"v": "void",
+    b"\0": "",
+}
 _CTYPES = {
     ("int", 1): ctypes.c_int8, ("int", 2): ctypes.c_int16, ("int", 4): ctypes.c_int32, ("int", 8): ctypes.c_int64,
     ("unsigned", 1): ctypes.c_uint8, ("unsigned", 2): ctypes.c_uint16, ("unsigned", 4): ctypes.c_uint32, ("unsigned", 8): ctypes.c_uint64,
@@ -85,7 +117,17 @@ _FAMILY = {"i": "int", "u": "unsigned", "f": "float", "b": "bool", "V": "struct"
 class Module:
     """A compiled source. get_function(name) gives its kernels; get_global(name) a view of a __device__ or __constant__ variable."""
 
-    def __init__(self, built: _build.Built, sanitize: bool, profile: bool, order: str, seed: int, timeout: float | None, workers: int | None, options: tuple[str, ...]):
+    def __init__(
+        self,
+        built: _build.Built,
+        sanitize: bool,
+        profile: bool,
+        order: str,
+        seed: int,
+        timeout: float | None,
+        workers: int | None,
+        options: tuple[str, ...],
+    ):
         self.path, self.sanitize, self.profile, self.order, self.seed = built.path, sanitize, profile, order, seed
         self.timeout = (120.0 if sanitize else 60.0) if timeout is None else timeout
         self.workers = int(os.environ.get("GPUDL_EMULATOR_WORKERS", "1")) if workers is None else workers
@@ -109,7 +151,7 @@ class Module:
         self._extents = (ctypes.c_uint64 * (2 * len(self.shared) + 1))(*[n for s in self.shared for n in s[1:]])
         self._module = _Module(
             anchor, elf["anchor"]["tls"], low, high - low, dynamic[1] if dynamic else 0, dynamic[2] if dynamic else 0, *[base + a for a in elf["text"]],
-            *([base + a for a in elf["data_range"]] if elf["data_range"][1] else [0, 0]), *([base + a for a in elf["constant"]] if elf["constant"][1] else [0, 0]),
+            *(base + a if elf["data_range"][1] else 0 for a in elf["data_range"]), *(base + a if elf["constant"][1] else 0 for a in elf["constant"]),
             base, base + elf["image"], ctypes.addressof(self._extents), len(self.shared), sanitize,
         )  # fmt: skip
         self._functions: dict[str, Function] = {}
@@ -127,7 +169,11 @@ class Module:
                     self._functions[name] = Function(self, number, entry)
                     break
             else:
-                hint = f" {name} is a template: name an instance in name_expressions, such as '{name}<float>'" if name in self._built.templates else ""
+                hint = (
+                    f" {name} is a template: name an instance in name_expressions, such as '{name}<float>'"
+                    if name in self._built.templates
+                    else ""
+                )
                 raise AttributeError(f"{self.sources[0]}: no kernel {name!r}; there are {', '.join(self.kernels) or 'none'}.{hint}")
         return self._functions[name]
 
@@ -136,7 +182,9 @@ class Module:
         for found, address, size in self.data:
             if found == name:
                 return np.frombuffer((ctypes.c_uint8 * size).from_address(address), np.uint8)
-        raise AttributeError(f"{self.sources[0]}: no __device__ or __constant__ variable {name!r}; there are {', '.join(d[0] for d in self.data) or 'none'}")
+        raise AttributeError(
+            f"{self.sources[0]}: no __device__ or __constant__ variable {name!r}; there are {', '.join(d[0] for d in self.data) or 'none'}"
+        )
 
 
 class Function:
@@ -155,7 +203,7 @@ class Function:
         mine = {self.name.split("::")[-1].split("<")[0], *([""] if len(module.kernels) > 1 else module._owners)}
         self._static_shared = sum(s[2] for s, owner in zip(module.shared, module._owners, strict=True) if owner in mine)
         self.profile: Any = None
-        self.strict_scalars = False  # as CuPy, which passes a Python float as 8 bytes whatever the kernel takes
+        self.strict = False  # refuse what CuPy would get wrong in silence: a Python float where the kernel takes a float
         self.cooperative = False
         self.max_dynamic_shared_size_bytes = 0  # CuPy's attribute; here the limit is the architecture's
         count = len(self.parameters)
@@ -189,19 +237,22 @@ class Function:
         """Static shared memory of the kernel, bytes; arrays of the functions that it calls count where the file has no other kernel."""
         return self._static_shared
 
-    def __call__(self, grid: Any, block: Any, args: Sequence[Any], shared_mem: int = 0, *, cooperative: bool | None = None, stream: Any = None) -> None:
+    def __call__(
+        self, grid: Any, block: Any, args: Sequence[Any], shared_mem: int = 0, *, cooperative: bool | None = None, stream: Any = None
+    ) -> None:
         """Launch. TypeError for arguments that do not fit the parameters, LaunchError for sizes over the architecture's limits,
         SanitizerError for faults found while running."""
         del stream  # launches run when they are called
-        launch = self._launch
         cooperative = self.cooperative if cooperative is None else cooperative
         with self._lock:
-            limits = (grid, block, shared_mem, cooperative)
+            limits = (grid, block, shared_mem, cooperative, self.max_dynamic_shared_size_bytes)
             if limits != self._limits_seen:
                 self._set_sizes(grid, block, shared_mem, cooperative)
                 self._limits_seen = limits
             if len(args) != len(self.parameters):
-                raise TypeError(f"{self.name}: takes {len(self.parameters)} arguments ({', '.join(p.name for p in self.parameters)}), got {len(args)}")
+                raise TypeError(
+                    f"{self.name}: takes {len(self.parameters)} arguments ({', '.join(p.name for p in self.parameters)}), got {len(args)}"
+                )
             foreign: list[tuple[int, np.ndarray]] = []
             keep: list[Any] = []
             for i, value in enumerate(args):
@@ -238,13 +289,26 @@ class Function:
         if b[0] * b[1] * b[2] > 1024:
             problem = problem or f"block {b} is {b[0] * b[1] * b[2]} threads, a GPU takes at most 1024"
         if shared_mem < 0 or shared_mem + self._static_shared > allowed:
-            problem = problem or f"{self._static_shared} bytes of static and {shared_mem} of dynamic shared memory, sm_{arch} has {allowed} for a block"
+            problem = (
+                problem
+                or f"{self._static_shared} bytes of static and {shared_mem} of dynamic shared memory, sm_{arch} has {allowed} for a block"
+            )
+        if self.strict and shared_mem > 48 * 1024 and shared_mem > self.max_dynamic_shared_size_bytes:
+            problem = (
+                problem
+                or f"{shared_mem} bytes of dynamic shared memory: over 49152 a kernel must ask first (max_dynamic_shared_size_bytes = {shared_mem})"
+            )
         if self._static_shared > 48 * 1024:
             problem = problem or f"{self._static_shared} bytes of static shared memory, the limit is {48 * 1024}; more must be dynamic"
         if cooperative and g[0] * g[1] * g[2] > 64:
-            problem = problem or f"a cooperative grid of {g[0] * g[1] * g[2]} blocks; the emulator keeps at most 64 resident (its virtual device has 4 SMs)"
+            problem = (
+                problem
+                or f"a cooperative grid of {g[0] * g[1] * g[2]} blocks; the emulator keeps at most 64 resident (its virtual device has 4 SMs)"
+            )
         if problem:
-            raise LaunchError([Report("limit", problem, self.module.sources[0], None, self.name, cause="the launch asks for more than the hardware has")])
+            raise LaunchError(
+                [Report("limit", problem, self.module.sources[0], None, self.name, cause="the launch asks for more than the hardware has")]
+            )
         launch = self._launch
         launch.grid, launch.block = _Index(*g), _Index(*b)
         launch.shared_bytes, launch.cooperative = int(shared_mem), int(cooperative)
@@ -253,7 +317,7 @@ class Function:
     # ---- Arguments.
     def _scalar(self, i: int, value: Any, foreign: list[Any], keep: list[Any]) -> None:
         p = self.parameters[i]
-        c = _CTYPES[p.kind, p.size]
+        c: Any = _CTYPES[p.kind, p.size]
         if isinstance(value, np.ndarray) and value.ndim == 0:
             value = value[()]
         if isinstance(value, np.generic):
@@ -265,7 +329,7 @@ class Function:
         elif isinstance(value, (bool, int, float)):
             if isinstance(value, float) and p.kind != "float":
                 raise TypeError(f"{self.name}: {p.name} is a float ({value}), the kernel takes {p.type or p.kind}")
-            if self.strict_scalars and p.kind == "float" and (p.size != 8 or not isinstance(value, float)):
+            if self.strict and p.kind == "float" and (p.size != 8 or not isinstance(value, float)):
                 raise TypeError(f"{self.name}: {p.name} is a Python {type(value).__name__} (CuPy passes its 8 bytes as they are), the kernel takes {p.type}: "
                                 f"write numpy.float{8 * p.size}({value})")  # fmt: skip
             plain = float(value) if p.kind == "float" else int(value)
@@ -273,7 +337,9 @@ class Function:
             raise TypeError(f"{self.name}: {p.name} is {_what(value)}, the kernel takes {p.type or p.kind}")
         if p.kind in ("int", "unsigned"):
             bits = 8 * p.size
-            if not -(1 << (bits - 1)) <= plain < 1 << bits or (p.kind == "int" and plain >= 1 << (bits - 1) and not isinstance(value, np.generic)):
+            if not -(1 << (bits - 1)) <= plain < 1 << bits or (
+                p.kind == "int" and plain >= 1 << (bits - 1) and not isinstance(value, np.generic)
+            ):
                 raise TypeError(f"{self.name}: {p.name} = {plain} does not fit {p.type or p.kind} ({p.size} bytes)")
             self._slots[i] = plain & 0xFFFFFFFFFFFFFFFF
         else:
@@ -284,7 +350,9 @@ class Function:
         array = np.ascontiguousarray(value) if isinstance(value, (np.ndarray, np.void, np.generic)) else None
         if array is None or array.nbytes != p.size:
             got = f"{array.nbytes} bytes" if array is not None else _what(value)
-            raise TypeError(f"{self.name}: {p.name} is {got}, the kernel takes the struct {p.type} of {p.size} bytes (pass a size-1 structured array)")
+            raise TypeError(
+                f"{self.name}: {p.name} is {got}, the kernel takes the struct {p.type} of {p.size} bytes (pass a size-1 structured array)"
+            )
         keep.append(array)
         self._arguments[i] = array.__array_interface__["data"][0]
 
@@ -293,7 +361,9 @@ class Function:
             if value is None:
                 self._slots[i] = 0
                 return
-            raise TypeError(f"{self.name}: {self.parameters[i].name} is {_what(value)}, the kernel takes {self.parameters[i].type or 'a pointer'}")
+            raise TypeError(
+                f"{self.name}: {self.parameters[i].name} is {_what(value)}, the kernel takes {self.parameters[i].type or 'a pointer'}"
+            )
         dtype = value.dtype
         if dtype not in self._accepted[i]:
             self._check_dtype(self.parameters[i], dtype)
@@ -349,7 +419,11 @@ class Function:
     def _reports(self, args: Sequence[Any], foreign: list[Any], groups: Iterable[Any]) -> list[Report]:
         launch = self._launch
         faults = [launch.faults[k] for k in range(launch.fault_count)]
-        places = [(p.name, self._slots[i], args[i]) for i, p in enumerate(self.parameters) if p.kind == "pointer" and isinstance(args[i], np.ndarray)]
+        places = [
+            (p.name, self._slots[i], args[i])
+            for i, p in enumerate(self.parameters)
+            if p.kind == "pointer" and isinstance(args[i], np.ndarray)
+        ]
         return _symbols.explain(self, faults, places)
 
 

@@ -70,6 +70,10 @@ class Line:
         return self.ideal_wavefronts / self.requests
 
     @property
+    def ideal_per_request(self) -> float:
+        return self.ideal_wavefronts_per_request if self.space == "shared" else self.ideal_sectors_per_request
+
+    @property
     def waste(self) -> float:
         """How many times more sectors or wavefronts than needed; 1 is ideal."""
         return self.wavefronts / max(self.ideal_wavefronts, 1) if self.space == "shared" else self.sectors / max(self.ideal_sectors, 1)
@@ -129,7 +133,10 @@ class Profile(Sequence[Line]):
                 f"global memory: {self.bytes_requested} bytes requested, {self.bytes_moved} in sectors; {self.barriers} block barriers"]  # fmt: skip
         if self.stated_traffic:
             text, value = self.stated_traffic
-            rows.append(f"the header states: {text}" + (f" = {value:.0f} bytes ({self.bytes_requested / value:.2f} of it requested)" if value else ""))
+            rows.append(
+                f"the header states: {text}"
+                + (f" = {value:.0f} bytes ({self.bytes_requested / value:.2f} of it requested)" if value else "")
+            )
         if self.occupancy:
             o = self.occupancy
             rows.append(f"compiler: {o.registers} registers, {o.shared_bytes} bytes of shared memory, {o.spill_bytes} bytes spilled; "
@@ -150,7 +157,9 @@ class Profile(Sequence[Line]):
                 (r.wavefronts_per_request, r.ideal_wavefronts_per_request, "wavefronts") if r.space == "shared"
                 else (r.sectors_per_request, r.ideal_sectors_per_request, "sectors")
             )  # fmt: skip
-            rows.append(f"{'!' if r.waste > 1.01 else ' '} {r.line:5}  {r.space:6}  {r.op:6} {r.requests:9}  {got:6.2f} {unit:10} {ideal:6.2f} {r.bytes:12}")
+            rows.append(
+                f"{'!' if r.waste > 1.01 else ' '} {r.line:5}  {r.space:6}  {r.op:6} {r.requests:9}  {got:6.2f} {unit:10} {ideal:6.2f} {r.bytes:12}"
+            )
         return "\n".join([*self.summary(), *rows])
 
     __str__ = table
@@ -158,7 +167,11 @@ class Profile(Sequence[Line]):
     def json(self) -> str:
         """The same as JSON: {"kernel", "grid", "block", "barriers", "bytes_requested", "bytes_moved", "lines": [...]}."""
         lines = [
-            asdict(r) | {n: getattr(r, n) for n in ("sectors_per_request", "ideal_sectors_per_request", "wavefronts_per_request", "ideal_wavefronts_per_request")}
+            asdict(r)
+            | {
+                n: getattr(r, n)
+                for n in ("sectors_per_request", "ideal_sectors_per_request", "wavefronts_per_request", "ideal_wavefronts_per_request")
+            }
             for r in self.lines
         ]
         facts = {"kernel": self.kernel, "grid": self.grid, "block": self.block, "barriers": self.barriers, "bytes_requested": self.bytes_requested,
@@ -174,7 +187,9 @@ class Profile(Sequence[Line]):
         parts = [_PAGE_HEAD % html.escape(self.kernel), "<h1>" + html.escape(self.kernel) + "</h1>"]
         parts += [f"<p>{html.escape(row)}</p>" for row in self.summary()]
         for file in dict.fromkeys(r.file for r in self.lines):
-            parts.append(f"<h2>{html.escape(Path(file).name)}</h2><table><tr><th></th><th></th><th>requests</th><th>per request</th><th>ideal</th><th>bytes</th></tr>")
+            parts.append(
+                f"<h2>{html.escape(Path(file).name)}</h2><table><tr><th></th><th></th><th>requests</th><th>per request</th><th>ideal</th><th>bytes</th></tr>"
+            )
             try:
                 source = Path(file).read_text().splitlines()
             except OSError:
@@ -184,16 +199,21 @@ class Profile(Sequence[Line]):
                 worst = max((r.waste for r in here), default=0)
                 style = "" if not here else "bad" if worst >= 4 else "fair" if worst > 1.01 else "good"
                 cells = ["<br>".join(c) for c in zip(*[(f"{r.requests}", f"{r.wavefronts_per_request:.2f} wavefronts" if r.space == "shared" else
-                         f"{r.sectors_per_request:.2f} sectors", f"{r.ideal_wavefronts_per_request if r.space == 'shared' else r.ideal_sectors_per_request:.2f}",
+                         f"{r.sectors_per_request:.2f} sectors", f"{r.ideal_per_request:.2f}",
                          f"{r.bytes} ({r.space} {r.op})") for r in here], strict=True)] or [""] * 4  # fmt: skip
-                parts.append(f'<tr class="{style}"><td class=n>{number}</td><td><pre>{html.escape(text)}</pre></td>' + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
+                parts.append(
+                    f'<tr class="{style}"><td class=n>{number}</td><td><pre>{html.escape(text)}</pre></td>'
+                    + "".join(f"<td>{c}</td>" for c in cells)
+                    + "</tr>"
+                )
             parts.append("</table>")
         return "\n".join([*parts, "</body></html>"])
 
 
 _PAGE_HEAD = """<!DOCTYPE html><html><head><meta charset="utf-8"><title>%s</title><style>
 body { font-family: sans-serif; margin: 2em } table { border-collapse: collapse } td, th { padding: 0 .6em; text-align: right; font-size: 90%% }
-td:nth-child(2) { text-align: left } pre { margin: 0 } .n { color: #888 } .good { background: #e8f5e9 } .fair { background: #fff8e1 } .bad { background: #ffebee }
+td:nth-child(2) { text-align: left } pre { margin: 0 } .n { color: #888 }
+.good { background: #e8f5e9 } .fair { background: #fff8e1 } .bad { background: #ffebee }
 </style></head><body>"""
 
 
@@ -256,7 +276,15 @@ def stated_traffic(function: Function, arguments: Sequence[Any]) -> tuple[str, f
 
 
 # ---- Occupancy, from NVRTC's report where there is an NVRTC.
-_PER_SM = {75: (1024, 16, 64), 80: (2048, 32, 164), 86: (1536, 16, 100), 89: (1536, 24, 100), 90: (2048, 32, 228), 100: (2048, 32, 228), 120: (1536, 24, 100)}
+_PER_SM = {
+    75: (1024, 16, 64),
+    80: (2048, 32, 164),
+    86: (1536, 16, 100),
+    89: (1536, 24, 100),
+    90: (2048, 32, 228),
+    100: (2048, 32, 228),
+    120: (1536, 24, 100),
+}
 
 
 def occupancy(function: Function, source: str, include_dirs: Sequence[str], options: Sequence[str]) -> Occupancy | None:
@@ -265,7 +293,12 @@ def occupancy(function: Function, source: str, include_dirs: Sequence[str], opti
         from gpudl import _nvrtc
 
         arch = function.module.architecture
-        compiled = _nvrtc.compile(source, arch=f"sm_{arch}{'a' if arch >= 90 else ''}", options=[o for o in options if o.startswith(("-D", "-std"))], include_dirs=include_dirs)
+        compiled = _nvrtc.compile(
+            source,
+            arch=f"sm_{arch}{'a' if arch >= 90 else ''}",
+            options=[o for o in options if o.startswith(("-D", "-std"))],
+            include_dirs=include_dirs,
+        )
         found = compiled.functions.get(function.name) or next(v for k, v in compiled.functions.items() if function.name in k)
     except Exception:
         return None
@@ -275,6 +308,11 @@ def occupancy(function: Function, source: str, include_dirs: Sequence[str], opti
     warps = -(-size // 32)
     registers = -(-found.registers * 32 // 256) * 256 * warps  # registers are given out to warps in units of 256
     shared = found.shared + function._launch.shared_bytes + 1024  # the system keeps 1 KiB a block
-    limits = {"threads": threads // (32 * warps), "blocks": blocks, "registers": 65536 // max(registers, 1), "shared memory": kilobytes * 1024 // shared}
+    limits = {
+        "threads": threads // (32 * warps),
+        "blocks": blocks,
+        "registers": 65536 // max(registers, 1),
+        "shared memory": kilobytes * 1024 // shared,
+    }
     limit = min(limits, key=lambda k: limits[k])
     return Occupancy(found.registers, shared - 1024, found.spill_stores, limits[limit], limit, limits[limit] * warps * 32 / threads)

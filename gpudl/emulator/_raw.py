@@ -62,7 +62,7 @@ class RawModule:
 
     def get_function(self, name: str) -> Function:
         function = self.module.get_function(name)
-        function.strict_scalars = True
+        function.strict = True
         function.cooperative = self.enable_cooperative_groups
         return function
 

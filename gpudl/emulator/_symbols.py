@@ -43,7 +43,9 @@ CAUSES = {
     "stack_overflow": "local arrays too large for a thread, or recursion",
     "assertion": "the kernel itself found the condition false",
 }
-CAUSE_BETWEEN_BLOCKS = "blocks run in any order and share nothing but atomics: use atomicAdd, give each block its own elements, or split the kernel in two"
+CAUSE_BETWEEN_BLOCKS = (
+    "blocks run in any order and share nothing but atomics: use atomicAdd, give each block its own elements, or split the kernel in two"
+)
 CAUSE_STATIC = "an index that reaches the size of the array as declared"
 CAUSE_ASYNC = "cp.async is complete only after wait_group (or wait_all), and for other threads only after a barrier behind it"
 
@@ -59,7 +61,9 @@ def frames_of(path: str, offset: int) -> tuple[Frame, ...]:
 def resolve(path: str, offsets: Sequence[int]) -> list[tuple[Frame, ...]]:
     """frames_of for many offsets, with one run of addr2line."""
     try:
-        out = subprocess.run(["addr2line", "-i", "-a", "-e", path], input="\n".join(map(hex, offsets)), capture_output=True, text=True).stdout
+        out = subprocess.run(
+            ["addr2line", "-i", "-a", "-e", path], input="\n".join(map(hex, offsets)), capture_output=True, text=True
+        ).stdout
     except OSError:
         return [()] * len(offsets)
     found: list[list[Frame]] = []
@@ -78,7 +82,9 @@ class Places:
 
     def __init__(self, function: Function, arguments: list[tuple[str, int, np.ndarray]]):
         self.function = function
-        self.arrays = [(name, at, array.nbytes if array.flags.c_contiguous else _span(array), array.itemsize) for name, at, array in arguments]
+        self.arrays = [
+            (name, at, array.nbytes if array.flags.c_contiguous else _span(array), array.itemsize) for name, at, array in arguments
+        ]
         module = function.module
         self.shared = [(name, at, size, 0) for name, at, size in module.shared]
         if module.dynamic:
@@ -96,7 +102,13 @@ class Places:
         item = item or (size if size <= 8 else 4)
         index = (at - start) // item
         kind = "shared " if space == 2 else ""
-        return name, index, f"{kind}{name}[{index}] ({kind}{name} has {length // item} elements)" if not 0 <= at - start <= length - size else f"{kind}{name}[{index}]"
+        return (
+            name,
+            index,
+            f"{kind}{name}[{index}] ({kind}{name} has {length // item} elements)"
+            if not 0 <= at - start <= length - size
+            else f"{kind}{name}[{index}]",
+        )
 
 
 def _span(array: np.ndarray) -> int:
@@ -142,8 +154,9 @@ def explain(function: Function, faults: list[Any], arguments: list[tuple[str, in
         if fault.kind == 11:
             cause = CAUSE_STATIC
         notes = tuple(f"called from {name}:{line}" for name, line in chain[1:4])
-        where, other_where = chain[0] if chain else (None, None), other_chain[0] if other_chain else (None, None)
+        file, line = chain[0] if chain else (None, None)
+        other_file, other_line = other_chain[0] if other_chain else (None, None)
         reports.append(
-            Report(kind, text, *where, function.name, here, threads, array, index, *other_where, there, cause, fault.count, notes)
-        )  # fmt: skip
+            Report(kind, text, file, line, function.name, here, threads, array, index, other_file, other_line, there, cause, fault.count, notes)
+        )
     return reports

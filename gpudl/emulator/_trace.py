@@ -49,7 +49,9 @@ class Trace:
                 found.setdefault((a.file, a.line, a.space, a.op, a.array, a.turn), []).append(a)
         return found
 
-    def svg(self, line: int | None = None, *, space: str | None = None, op: str | None = None, array: str | None = None, turn: int = 0) -> str:
+    def svg(
+        self, line: int | None = None, *, space: str | None = None, op: str | None = None, array: str | None = None, turn: int = 0
+    ) -> str:
         """One request as SVG text: a row of the picture is 128 bytes of memory (for shared memory, a column is a bank); numbers are lanes."""
         width, height, shapes, texts = self._draw(line, space, op, array, turn)
         parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="11">',
@@ -73,7 +75,9 @@ class Trace:
                 from matplotlib.patches import Rectangle
             except ImportError:
                 raise ImportError("Trace.save: PNG needs matplotlib (pip install matplotlib); SVG needs nothing") from None
-            width, height, shapes, texts = self._draw(line, choice.pop("space", None), choice.pop("op", None), choice.pop("array", None), choice.pop("turn", 0))
+            width, height, shapes, texts = self._draw(
+                line, choice.pop("space", None), choice.pop("op", None), choice.pop("array", None), choice.pop("turn", 0)
+            )
             figure = Figure(figsize=(width / 72, height / 72), dpi=144)
             FigureCanvasAgg(figure)
             axes = figure.add_axes((0, 0, 1, 1))
@@ -88,7 +92,9 @@ class Trace:
             raise ValueError(f"Trace.save: {path.name} must end in .svg or .png")
         return path
 
-    def _draw(self, line: int | None, space: str | None, op: str | None, array: str | None, turn: int) -> tuple[int, int, list[Any], list[Any]]:
+    def _draw(
+        self, line: int | None, space: str | None, op: str | None, array: str | None, turn: int
+    ) -> tuple[int, int, list[Any], list[Any]]:
         chosen = [(key, group) for key, group in self.requests(line).items()
                   if key[5] == turn and space in (None, key[2]) and op in (None, key[3]) and array in (None, key[4])]  # fmt: skip
         if not chosen:
@@ -101,7 +107,7 @@ class Trace:
                 words.setdefault(word, []).append(a.lane)
         rows = sorted({w // 32 for w in words})
         shown = rows[:MOST_ROWS]
-        colour = lambda lane: "#%02x%02x%02x" % tuple(int(255 * c) for c in colorsys.hls_to_rgb(lane / 32, 0.72, 0.75))
+        colour = lambda lane: "#" + "".join(f"{int(255 * c):02x}" for c in colorsys.hls_to_rgb(lane / 32, 0.72, 0.75))
         shapes: list[Any] = []
         texts: list[Any] = []
         for lane in range(32):
@@ -120,7 +126,15 @@ class Trace:
                 lanes = words.get(row * 32 + column, [])
                 shapes.append((LEFT + column * CELL, y, CELL, CELL, colour(lanes[0]) if lanes else "#f4f4f4"))
                 if lanes:
-                    texts.append((LEFT + (column + 0.5) * CELL, y + 15, str(lanes[0]) if len(lanes) == 1 else f"{lanes[0]}+", 10 if len(lanes) == 1 else 9, "middle"))
+                    texts.append(
+                        (
+                            LEFT + (column + 0.5) * CELL,
+                            y + 15,
+                            str(lanes[0]) if len(lanes) == 1 else f"{lanes[0]}+",
+                            10 if len(lanes) == 1 else 9,
+                            "middle",
+                        )
+                    )
         if where == "shared":
             fact = f"{_wavefronts(words)} wavefront(s), {-(-len(words) // 32)} without conflicts"
         else:
@@ -138,7 +152,9 @@ def _wavefronts(words: dict[int, list[int]]) -> int:
     return max(banks)
 
 
-def trace(function: Function, grid: Any, block: Any, args: Sequence[Any], shared_mem: int = 0, *, block_index: Any = (0, 0, 0), warp: int = 0) -> Trace:
+def trace(
+    function: Function, grid: Any, block: Any, args: Sequence[Any], shared_mem: int = 0, *, block_index: Any = (0, 0, 0), warp: int = 0
+) -> Trace:
     """Launch a kernel and record what one warp of one block touches.
 
     function: from any module of the emulator (it is compiled again, for profiling, where it was not). block_index: the block, as blockIdx;
@@ -147,7 +163,9 @@ def trace(function: Function, grid: Any, block: Any, args: Sequence[Any], shared
     module = function.module
     if not module.profile:
         names = (function.name,) if "<" in function.name else ()
-        function = compile(Path(module.sources[0]), module.options, profile=True, order=module.order, seed=module.seed, name_expressions=names).get_function(function.name)
+        function = compile(
+            Path(module.sources[0]), module.options, profile=True, order=module.order, seed=module.seed, name_expressions=names
+        ).get_function(function.name)
     index = (*([block_index] if isinstance(block_index, int) else block_index), 0, 0)[:3]
     sizes = (*([grid] if isinstance(grid, int) else grid), 1, 1)[:3]
     launch = function._launch
@@ -161,12 +179,27 @@ def trace(function: Function, grid: Any, block: Any, args: Sequence[Any], shared
     rows = (_profile._TraceRow * max(count, 1))()
     library.gpudl_emu_trace(ctypes.addressof(rows), count)
     pcs = sorted({r.pc for r in rows[:count]})
-    frames = dict(zip(pcs, _symbols.resolve(str(function.module.path), [pc - function.module.base for pc in pcs]), strict=False)) if pcs else {}
+    frames = (
+        dict(zip(pcs, _symbols.resolve(str(function.module.path), [pc - function.module.base for pc in pcs]), strict=False)) if pcs else {}
+    )
     places = _symbols.Places(function, [(p.name, function._slots[i], args[i]) for i, p in enumerate(function.parameters)
                                         if p.kind == "pointer" and isinstance(args[i], np.ndarray)])  # fmt: skip
     accesses = []
     for r in rows[:count]:
         file, line = frames[r.pc][0] if frames.get(r.pc) else ("?", 0)
         array, index_, _ = places.name(r.address, r.size, r.space, 0)
-        accesses.append(Access(file, line, _profile.SPACES.get(r.space, "global"), _profile.OPS.get(r.access, "load"), r.lane, r.turn, r.address, r.size, array, index_))
+        accesses.append(
+            Access(
+                file,
+                line,
+                _profile.SPACES.get(r.space, "global"),
+                _profile.OPS.get(r.access, "load"),
+                r.lane,
+                r.turn,
+                r.address,
+                r.size,
+                array,
+                index_,
+            )
+        )
     return Trace(function.name, accesses)

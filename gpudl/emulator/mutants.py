@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import random
 import re
 import sys
@@ -116,7 +117,7 @@ def recording(path: Path) -> Iterator[list[Launch]]:
                 values.append(("empty", (a.shape, a.dtype)))
             else:
                 low, high = _memory.byte_bounds(a) if a.size else (a.ctypes.data, a.ctypes.data)
-                flat = np.frombuffer((_build.ctypes.c_uint8 * (high - low)).from_address(low), np.uint8).copy()
+                flat = np.frombuffer(bytes(ctypes.string_at(low, high - low)), np.uint8).copy()
                 values.append(("array", flat.view(a.dtype) if (high - low) % max(a.itemsize, 1) == 0 else flat))
         plain(self, grid, block, args, shared_mem, **rest)
         results = {i: np.array(a) for i, a in enumerate(args) if isinstance(a, np.ndarray) and not a.dtype.names and a.flags.c_contiguous
@@ -176,7 +177,9 @@ def run(text: str, path: Path, launches: list[Launch], folder: Path) -> tuple[st
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m gpudl.emulator.mutants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m gpudl.emulator.mutants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("ladders", nargs="*", help="ladders (softmax.forward) or rungs (softmax.forward/02_warp_row); all by default")
     parser.add_argument("--sample", type=int, help="only this many mutants, drawn at random")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
@@ -208,6 +211,7 @@ def main(argv: list[str] | None = None) -> int:
     counts: dict[str, int] = {}
     bad = []
     launches: list[Launch] = []
+    lines: list[str] = []
     current = None
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gpudl-mutants-") as folder:

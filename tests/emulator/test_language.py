@@ -66,8 +66,12 @@ def test_tensor_cores(sanitize):
 
 
 HALF = """
-extern "C" __global__ void widen(const unsigned short* x, float* y, float* z) { int i = blockIdx.x * 256 + threadIdx.x; y[i] = half_to_float(x[i]); z[i] = bfloat16_to_float(x[i]); }
-extern "C" __global__ void narrow(const float* x, unsigned short* y, unsigned short* z) { int i = blockIdx.x * 256 + threadIdx.x; y[i] = float_to_half(x[i]); z[i] = float_to_bfloat16(x[i]); }
+extern "C" __global__ void widen(const unsigned short* x, float* y, float* z) {
+    int i = blockIdx.x * 256 + threadIdx.x; y[i] = half_to_float(x[i]); z[i] = bfloat16_to_float(x[i]);
+}
+extern "C" __global__ void narrow(const float* x, unsigned short* y, unsigned short* z) {
+    int i = blockIdx.x * 256 + threadIdx.x; y[i] = float_to_half(x[i]); z[i] = float_to_bfloat16(x[i]);
+}
 """
 
 
@@ -85,7 +89,9 @@ def test_half_conversions_for_every_value():
         above = np.nextafter(halves, np.float32(np.inf))
         ties = (halves.astype(np.float64) * (1 + 2.0**-11)).astype(np.float32)
     some = rng.integers(0, 2**32, 65536, dtype=np.uint32).view(np.float32)
-    values = np.concatenate([halves, above, ties, some, ((x.astype(np.uint32) << 16) + 0x8000).view(np.float32), np.full(256, 65519.996, np.float32)])
+    values = np.concatenate(
+        [halves, above, ties, some, ((x.astype(np.uint32) << 16) + 0x8000).view(np.float32), np.full(256, 65519.996, np.float32)]
+    )
     h, b = np.zeros((2, values.size), np.uint16)
     run(HALF, "narrow", values.size // 256, 256, values, h, b, sanitize=False)
     finite = ~np.isnan(values)
@@ -128,7 +134,9 @@ def test_warp_operations(sanitize, order):
     ballots = [sum(1 << i for i in range(32) if x[w + i] & 1) for w in (0, 32)]
     np.testing.assert_array_equal(y[4].view(np.uint32), np.repeat(np.array(ballots, np.uint32), 32))
     np.testing.assert_array_equal(y[5], np.repeat([int((x[w : w + 32] == 3).any()) + 2 for w in (0, 32)], 32))
-    np.testing.assert_array_equal(y[6].view(np.uint32), [sum(1 << j for j in range(32) if x[w + j] % 4 == x[w + i] % 4) for w in (0, 32) for i in range(32)])
+    np.testing.assert_array_equal(
+        y[6].view(np.uint32), [sum(1 << j for j in range(32) if x[w + j] % 4 == x[w + i] % 4) for w in (0, 32) for i in range(32)]
+    )
     np.testing.assert_array_equal(y[7], np.repeat([x[:32].sum(), x[32:].sum()], 32))
     np.testing.assert_array_equal(y[8], x[warp + (lane ^ 15)])
     np.testing.assert_array_equal(y[9], (x > 10).sum())
@@ -180,7 +188,12 @@ extern "C" __global__ void __launch_bounds__(64, 2) plain(float4* v, double* d, 
 def test_templates_structs_and_constants(sanitize):
     point = np.zeros(1, np.dtype([("x", "f4"), ("n", "i4"), ("big", "i8", 2)]))
     point["x"], point["n"], point["big"] = 2.5, 9, (1, 2)
-    module = emulator.RawModule(code=MORE, options=("-std=c++17", "-lineinfo", "--use_fast_math"), name_expressions=("deep::fill<double, 32>", "deep::fill<int, 32>"), sanitize=sanitize)
+    module = emulator.RawModule(
+        code=MORE,
+        options=("-std=c++17", "-lineinfo", "--use_fast_math"),
+        name_expressions=("deep::fill<double, 32>", "deep::fill<int, 32>"),
+        sanitize=sanitize,
+    )
     out = np.zeros(32)
     module.get_function("deep::fill<double, 32>")((1,), (32,), (out, point), shared_mem=256)
     assert (out == 82).all()
@@ -199,7 +212,11 @@ PIPE = """
 extern "C" __global__ void pipe(const float* x, float* y, int n) {                     // double-buffered cp.async, ragged end
     __shared__ alignas(16) float s[2][128];
     int t = threadIdx.x; float sum = 0;
-    auto fetch = [&](int k) { int left = n - (k * 128 + 4 * t); cp_async_16(&s[k & 1][4 * t], left > 0 ? x + k * 128 + 4 * t : x, left >= 4 ? 16 : left > 0 ? 4 * left : 0); cp_async_commit(); };
+    auto fetch = [&](int k) {
+        int left = n - (k * 128 + 4 * t);
+        cp_async_16(&s[k & 1][4 * t], left > 0 ? x + k * 128 + 4 * t : x, left >= 4 ? 16 : left > 0 ? 4 * left : 0);
+        cp_async_commit();
+    };
     int steps = (n + 127) / 128;
     fetch(0);
     for (int k = 0; k < steps; k++) {
@@ -286,7 +303,9 @@ extern "C" __global__ void partial(const float* x, float* y) {
     s[t] = x[t]; __syncwarp(m); y[t] = s[t ^ 1];
 }
 extern "C" __global__ void same_value(int* f) { if (threadIdx.x > 3) f[0] = 7; }
-extern "C" __global__ void bytes(unsigned char* b, unsigned short* h) { b[threadIdx.x] = 1; h[threadIdx.x] = 2; __syncthreads(); b[threadIdx.x ^ 1] += 1; h[threadIdx.x ^ 1] += 1; }
+extern "C" __global__ void bytes(unsigned char* b, unsigned short* h) {
+    b[threadIdx.x] = 1; h[threadIdx.x] = 2; __syncthreads(); b[threadIdx.x ^ 1] += 1; h[threadIdx.x ^ 1] += 1;
+}
 """
 
 
@@ -323,6 +342,11 @@ def test_a_race_shows_as_different_values_in_different_orders():
 
 def test_workers_share_the_blocks():
     y = np.zeros(64 * 300, np.float32)
-    run('extern "C" __global__ void k(float* y) { extern __shared__ float s[]; s[threadIdx.x] = blockIdx.x; __syncthreads(); y[blockIdx.x * 64 + threadIdx.x] = s[63 - threadIdx.x]; }\n',
-        "k", 300, 64, y, sanitize=False, workers=3, smem=256)  # fmt: skip
+    source = """extern "C" __global__ void k(float* y) {
+        extern __shared__ float s[];
+        s[threadIdx.x] = blockIdx.x; __syncthreads();
+        y[blockIdx.x * 64 + threadIdx.x] = s[63 - threadIdx.x];
+    }
+    """
+    run(source, "k", 300, 64, y, sanitize=False, workers=3, smem=256)
     np.testing.assert_array_equal(y.reshape(300, 64), np.repeat(np.arange(300, dtype=np.float32)[:, None], 64, 1))

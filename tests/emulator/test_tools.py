@@ -271,7 +271,7 @@ def test_no_compiler_is_said_clearly(monkeypatch):
 
 
 def test_modules_keep_their_names_to_themselves():
-    text = "__device__ int value = %d; extern \"C\" __global__ void k(int* y) { __shared__ int s[4]; s[0] = value; y[0] = s[0]; }\n"
+    text = '__device__ int value = %d; extern "C" __global__ void k(int* y) { __shared__ int s[4]; s[0] = value; y[0] = s[0]; }\n'
     one, two = emulator.compile(text % 1, sanitize=False), emulator.compile(text % 2, sanitize=False)
     y = np.zeros(1, np.int32)
     for module, want in ((one, 1), (two, 2), (one, 1)):
@@ -313,15 +313,17 @@ def test_control_c_stops_a_launch_between_blocks():
 
 
 def test_a_machine_without_the_fast_switch(tmp_path):
-    code = f"""
+    code = f'''
 import sys; sys.path.insert(0, {str(Path(_build.__file__).parents[2])!r})
 import numpy as np
 from gpudl import emulator
 y = np.zeros(64, np.float32)
-m = emulator.compile('extern "C" __global__ void k(float* y) {{ __shared__ float s[64]; s[threadIdx.x] = threadIdx.x; __syncthreads(); y[threadIdx.x] = s[63 - threadIdx.x]; }}\\n')
+m = emulator.compile("""extern "C" __global__ void k(float* y) {{
+    __shared__ float s[64]; s[threadIdx.x] = threadIdx.x; __syncthreads(); y[threadIdx.x] = s[63 - threadIdx.x];
+}}""")
 m.get_function("k")(3, 64, (y,))
 assert (y == np.arange(64)[::-1]).all()
-"""
+'''
     environment = os.environ | {"GPUDL_EMU_UCONTEXT": "1", "XDG_CACHE_HOME": str(tmp_path)}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

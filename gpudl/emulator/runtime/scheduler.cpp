@@ -927,6 +927,8 @@ EXPORT int gpudl_emu_launch(Launch* launch) {
         return stack_region != MAP_FAILED;
     }();
     if (!ready) return 2;
+    static bool forks = (pthread_atfork(nullptr, nullptr, [] { pool = nullptr, watchdog = new Watch; }), true);      // threads stay with the parent
+    (void)forks;
     u64 total = (u64)launch->grid.x * launch->grid.y * launch->grid.z;
     u32 count = launch->cooperative ? (u32)total : (u32)std::min<u64>(std::max(1u, launch->workers), total);
     if (launch->module->sanitized && !launch->cooperative) count = 1;
