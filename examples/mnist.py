@@ -140,7 +140,7 @@ def main():
     parser.add_argument("--dropout", type=float, default=0.3, metavar="P")
     parser.add_argument("--batch-norm", action="store_true")
     parser.add_argument("--fashion", action="store_true", help="Fashion-MNIST (clothes) instead of digits")
-    parser.add_argument("--train", type=int, default=55000, help="use only this many training images")
+    parser.add_argument("--train", type=int, default=None, help="use only this many training images")
     parser.add_argument("--output", type=Path, default=Path("out"), help="folder for the pictures")
     args = parser.parse_args()
     args.lr = LEARNING_RATES[args.optimizer] if args.lr is None else args.lr
@@ -151,7 +151,8 @@ def main():
     kind = FashionMNIST if args.fashion else MNIST
     images, test = kind(train=True), kind(train=False)
     order = np.random.default_rng(args.seed).permutation(len(images))
-    training, validation = Subset(images, order[: min(args.train, 55000)]), Subset(images, order[55000:])
+    held = len(images) // 12  # 5,000 of 60,000
+    validation, training = Subset(images, order[:held]), Subset(images, order[held:][: args.train])
 
     model = build(args.dropout, args.batch_norm).to(args.device)
     print(model)
