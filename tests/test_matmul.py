@@ -1,0 +1,155 @@
+"""Products: what the registry's samples leave out. Views handed over without a copy, grids over their limits, fused layers, error messages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl import kernels, ops
+from gpudl._errors import DtypeError, ShapeError
+
+rng = np.random.default_rng(5)
+
+
+def emulated(array: np.ndarray, dtype: str = "float32") -> gpudl.Tensor:
+    return gpudl.tensor(array, dtype=dtype, device="emulator")
+
+
+def close(got: gpudl.Tensor, want: np.ndarray, terms: int) -> None:
+    """An fp32 sum of so many products of about 1: 2 eps sqrt(terms) of the sum of their sizes (after Higham & Mary 2019)."""
+    error = np.abs(got.cpu().detach().numpy().astype(np.float64) - want)
+    assert (error <= 2 * 2.0**-23 * np.sqrt(max(terms, 1)) * (np.abs(want) + terms + 1)).all()
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("rung", [k.name for k in kernels.ladder("matmul.forward")])
+@pytest.mark.parametrize("ta", [False, True])
+@pytest.mark.parametrize("tb", [False, True])
+def test_transposed_operands_are_not_copied(rung: str, ta: bool, tb: bool) -> None:
+    a, b = rng.standard_normal((67, 19)), rng.standard_normal((19, 66))
+    x, y = emulated(a.T.copy() if ta else a), emulated(b.T.copy() if tb else b)
+    copies = [(k, k.launches) for k in kernels.ladder("copy.forward")]
+    with kernels.use("matmul.forward", rung), kernels.emulation(sanitize=True):
+        got = (x.T if ta else x) @ (y.T if tb else y)
+    close(got, a.astype(np.float32).astype(float) @ b.astype(np.float32), 19)
+    assert [(k, k.launches) for k in kernels.ladder("copy.forward")] == copies
+
+
+@pytest.mark.emulator
+def test_gradients_copy_nothing_either() -> None:
+    x, y = emulated(rng.standard_normal((3, 5, 4))).requires_grad_(), emulated(rng.standard_normal((3, 4, 6))).requires_grad_()
+    out = x @ y
+    dy = emulated(rng.standard_normal((3, 5, 6)))
+    copies = sum(k.launches for k in kernels.ladder("copy.forward"))
+    gpudl.autograd.grad(out, [x, y], dy)
+    assert sum(k.launches for k in kernels.ladder("copy.forward")) == copies
+
+
+@pytest.mark.emulator
+def test_more_matrices_than_a_grid_has_layers() -> None:
+    a, b = rng.standard_normal((65537, 1, 2)), rng.standard_normal((2, 1))
+    with kernels.use("matmul.forward", "02"):
+        got = emulated(a).mT.mT @ emulated(np.broadcast_to(b, (65537, 2, 1)).copy())
+    close(got, a @ b, 2)
+
+
+@pytest.mark.emulator
+def test_a_broadcast_operand_is_read_where_it_lies() -> None:
+    a, b = rng.standard_normal((2, 1, 3, 4)), rng.standard_normal((5, 4, 2))
+    wide = emulated(b).unsqueeze(0).expand(2, 5, 4, 2)
+    close(emulated(a) @ wide, a @ b, 4)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("shapes", [((0, 3), (3, 2)), ((2, 0), (0, 3)), ((2, 3), (3, 0)), ((0,), (0,)), ((0, 2, 3), (3, 4)), ((2, 3), (0, 3, 4))])
+def test_empty_operands(device: str, shapes: tuple) -> None:
+    a, b = (gpudl.zeros(s, device=device).requires_grad_() for s in shapes)
+    y = a @ b
+    want = np.zeros(shapes[0]) @ np.zeros(shapes[1])
+    assert y.shape == want.shape
+    assert (y.detach().cpu().numpy() == 0).all()
+    da, db = gpudl.autograd.grad(y, [a, b], gpudl.ones(y.shape, device=device))
+    assert (da.cpu().numpy() == 0).all() and (db.cpu().numpy() == 0).all()
+    assert da.shape == a.shape and db.shape == b.shape
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+def test_integers_are_exact_and_wrap(dtype: str, device: str) -> None:
+    a, b = (rng.integers(0, 200, size=s).astype(dtype) for s in ((17, 33), (33, 5)))
+    got = gpudl.tensor(a, device=device) @ gpudl.tensor(b, device=device)
+    assert got.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(got.cpu().numpy(), a @ b)
+
+
+def test_relatives() -> None:
+    a, b, v = rng.standard_normal((3, 4)), rng.standard_normal((4, 5)), rng.standard_normal(4)
+    A, B, V = map(gpudl.tensor, (a, b, v))
+    for got, want in [
+        (gpudl.mm(A, B), a @ b),
+        (A.mm(B), a @ b),
+        (gpudl.mv(A, V), a @ v),
+        (gpudl.dot(V, V), v @ v),
+        (gpudl.outer(V, V), np.outer(v, v)),
+        (gpudl.bmm(A.reshape(1, 3, 4), B.reshape(1, 4, 5)), (a @ b)[None]),
+        (gpudl.addmm(gpudl.ones(5, dtype="float64"), A, B, beta=2, alpha=3), 2 + 3 * (a @ b)),
+        (gpudl.addmm(gpudl.full((5,), float("nan"), dtype="float64"), A, B, beta=0), a @ b),
+        (A.matmul(B), a @ b),
+    ]:
+        np.testing.assert_allclose(got.numpy(), want, rtol=1e-12)
+
+
+def test_errors_of_the_relatives() -> None:
+    a, v = gpudl.zeros(3, 4), gpudl.zeros(4)
+    with pytest.raises(ShapeError, match=r"mm: input is \(3, 4\) and mat2 is \(4,\); they must have 2 and 2 dimension"):
+        gpudl.mm(a, v)
+    with pytest.raises(ShapeError, match=r"bmm: a is \(2, 3, 4\) and b is \(1, 4, 3\); the batches 2 and 1 must be equal"):
+        gpudl.bmm(gpudl.zeros(2, 3, 4), gpudl.zeros(1, 4, 3))
+    with pytest.raises(ShapeError, match=r"addmm: input is \(2,\) and mat1 @ mat2 is \(3, 3\)"):
+        gpudl.addmm(gpudl.zeros(2), a, a.T)
+    with pytest.raises(DtypeError, match="bool operands have no product"):
+        gpudl.zeros(2, 2, dtype="bool") @ gpudl.zeros(2, 2, dtype="bool")
+    with pytest.raises(RuntimeError):  # as code written for PyTorch catches it
+        a @ a
+    with pytest.raises(TypeError, match="out"):
+        gpudl.matmul(a, a.T, out=a)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
+def test_fused_linear_equals_the_separate_ops(device: str, activation: str) -> None:
+    arrays = [rng.standard_normal(s) for s in ((9, 7), (6, 7), (6,))]
+    dy = rng.standard_normal((9, 6))
+    found = []
+    for fused in (True, False):
+        x, w, b = (gpudl.tensor(a, dtype="float32", device=device).requires_grad_() for a in arrays)
+        y = ops.linear_act(x, w, b, activation) if fused else getattr(ops.linear(x, w, b), activation)()
+        found.append([y, *gpudl.autograd.grad(y, [x, w, b], gpudl.tensor(dy, dtype="float32", device=device))])
+    for a, b in zip(*found, strict=True):
+        a, b = a.detach().cpu().numpy(), b.detach().cpu().numpy()
+        if activation == "relu":
+            np.testing.assert_array_equal(a, b)
+        else:  # the derivative from the output rounds otherwise than the one from the input
+            np.testing.assert_allclose(a, b, rtol=0, atol=16 * 2.0**-23 * max(1.0, np.abs(b).max()))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+def test_relu_of_nan_and_its_gradient(device: str) -> None:
+    x = gpudl.tensor(np.array([[np.nan, 1.0]], np.float32), device=device).requires_grad_()
+    y = ops.linear_act(x, gpudl.eye(2, device=device), None, "relu")
+    assert np.isnan(y.detach().cpu().numpy()).all()
+    w = gpudl.tensor(np.array([[1.0], [-1.0]], np.float32), device=device)
+    z = gpudl.tensor(np.array([[np.nan], [2.0], [-2.0]], np.float32), device=device).requires_grad_()
+    out = ops.linear_act(z, w, None, "relu")
+    (dz,) = gpudl.autograd.grad(out, [z], gpudl.ones(3, 2, device=device))
+    np.testing.assert_array_equal(out.detach().cpu().numpy(), [[np.nan, np.nan], [2, 0], [0, 2]])
+    np.testing.assert_array_equal(dz.cpu().numpy(), [[0], [1], [-1]])  # as PyTorch: where y <= 0 does not hold the gradient passes
+
+
+def test_linear_without_input_gradient_keeps_no_weight() -> None:
+    x, w = gpudl.zeros(2, 3), gpudl.zeros(4, 3).requires_grad_()
+    y = ops.linear(x, w)
+    assert set(y.grad_fn.saved) == {"x"}
+    y.backward(gpudl.ones(2, 4))
+    assert w.grad is not None and x.grad is None
