@@ -100,9 +100,11 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 def from_dlpack(source: Any) -> Tensor:
     """A tensor that shares memory with an array of another library, through DLPack."""
+    if not hasattr(source, "__dlpack_device__"):
+        raise TypeError(f"from_dlpack: {type(source).__name__} has no __dlpack__; an array of a library that speaks DLPack is needed")
     kind = source.__dlpack_device__()[0]
     if int(kind) == 1:
-        return wrap(np.from_dlpack(source), cpu)
+        return from_numpy(np.from_dlpack(source))
     if int(kind) == 2:
         where = Device("cuda", int(source.__dlpack_device__()[1]))
         return wrap(where.xp.from_dlpack(source), where)
