@@ -751,6 +751,58 @@ def test_a_copied_network_runs_its_own_modules():
     assert list(net.state_dict()) == ["0.weight", "0.bias"]
 
 
+# ------------------------------------------------------------------------------------------------------- kernels, in the emulator
+@pytest.mark.emulator
+@pytest.mark.parametrize("fusion", [True, False])
+def test_a_network_on_the_kernel_path(fusion):
+    """Two training steps in the emulator: outputs, gradients, statistics and weights as on the CPU."""
+    rng = np.random.default_rng(0)
+    gpudl.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(16, 5), nn.Tanh(), nn.Dropout(0.0), nn.Linear(5, 3),
+    )  # fmt: skip
+    twin = copy.deepcopy(net).to("emulator")
+    assert all(p.device.type == "emulator" for p in twin.parameters()) and str(twin) == str(net)
+    models = (net, twin)
+    optimizers = [gpudl.optim.SGD(m.parameters(), lr=0.1, momentum=0.9) for m in models]
+    with nn.set_fusion_enabled(fusion):
+        for _ in range(2):
+            x, t = rng.normal(size=(3, 1, 6, 6)).astype(np.float32), np.array([0, 2, 1])
+            losses = []
+            for m, optimizer in zip(models, optimizers, strict=True):
+                where = next(m.parameters()).device
+                optimizer.zero_grad()
+                loss = nn.CrossEntropyLoss()(m(gpudl.tensor(x, device=where)), gpudl.tensor(t, device=where))
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.item())
+            np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    for key, value in twin.state_dict().items():
+        assert value.device.type == "emulator"
+        np.testing.assert_allclose(array(value), array(net.state_dict()[key]), rtol=1e-4, atol=1e-5, err_msg=key)
+    net.load_state_dict(twin.state_dict())  # from another device
+    assert all(p.device.type == "cpu" for p in net.parameters())
+    with pytest.raises(gpudl.DeviceError, match="must be on one device"):
+        twin(gpudl.ones(3, 1, 6, 6))
+
+
+@pytest.mark.emulator
+def test_inits_and_embedding_on_the_kernel_path():
+    for name in ("trunc_normal_", "orthogonal_", "eye_", "kaiming_normal_"):
+        a = gpudl.empty(5, 4, device="emulator")
+        assert np.isfinite(array(getattr(nn.init, name)(a))).all()
+    gpudl.manual_seed(1)
+    here = nn.Linear(5, 4)
+    gpudl.manual_seed(1)
+    there = nn.Linear(5, 4, device="emulator")
+    assert (array(here.weight) == array(there.weight)).all()  # the same uniform numbers on every device
+    layer = nn.Embedding(5, 3, padding_idx=1, device="emulator")
+    y = layer(gpudl.tensor([[0, 1], [2, 0]], device="emulator"))
+    y.sum().backward()
+    assert array(layer.weight.grad)[:, 0].tolist() == [2, 0, 1, 0, 0]
+
+
 # ----------------------------------------------------------------------------------------------- what the lecture experiments with
 @pytest.mark.parametrize("trick", ["momentum", "adam", "weight penalty", "dropout", "batch norm", "residual", "maxout", "no activation"])
 def test_the_lectures_experiments_run(trick):
