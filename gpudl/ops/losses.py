@@ -69,7 +69,8 @@ def smooth_l1_loss(
 
 
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None) -> Tensor:
-    """(x - t)^2 / 2 where |x - t| <= delta, else delta (|x - t| - delta / 2). Arguments as `mse_loss`; RuntimeError unless delta > 0.
+    """(x - t)^2 / 2 where |x - t| <= delta, else delta (|x - t| - delta / 2). Arguments as `mse_loss`, but a weighted mean
+    divides by the number of losses, as in PyTorch; RuntimeError unless delta > 0.
 
     Source: Huber 1964, doi:10.1214/aoms/1177703732.
     """
@@ -152,7 +153,9 @@ def _compared(
         return op.apply(x, t, None, reduction=reduction, p=float(p))
     check_tensor(name, weight=weight)
     losses = op.apply(x, t, None, reduction="none", p=float(p)) * weight
-    return losses if reduction == "none" else losses.sum() if reduction == "sum" else losses.sum() / weight.expand(losses.shape).sum()
+    if reduction != "mean":
+        return losses if reduction == "none" else losses.sum()
+    return losses.sum() / (losses.numel() if name == "huber_loss" else weight.expand(losses.shape).sum())  # PyTorch's choice
 
 
 def _promoted(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -211,14 +214,13 @@ class _PointwiseLoss(Op):
                 f"{self.name}: all elements of input should be between 0 and 1, one is {x[(x < 0) | (x > 1)].flat[0]}; see sigmoid"
             )
         self.save(x=x, t=t, w=w)
-        value = self.value(x, t, p, 1 if w is None else w)
+        value = self.value(x, t, p, w)
         if reduction == "none":
             return np.asarray(value)
         return np.asarray(value.sum() if reduction == "sum" else value.sum() / value.dtype.type(value.size), value.dtype)
 
     def backward_cpu(self, dy: Any, x: Any, t: Any, w: Any, reduction: str, p: float) -> Any:
         g = self._scaled(dy, x, t, reduction)
-        w = 1 if w is None else w
         return self.dx(x, t, p, w) * g if self.needs[0] else None, self.dt(x, t, p, w) * g if self.needs[1] else None, None
 
     @staticmethod
@@ -259,7 +261,6 @@ class _PointwiseLoss(Op):
 
     def backward_graph(self, dy: Tensor, x: Tensor, t: Tensor, w: Any, reduction: str, p: float) -> Any:
         g = self._scaled(dy, x, t, reduction)
-        w = 1.0 if w is None else w
         dx, dt = self.graph(x, t, p, w)
         return dx * g if self.needs[0] else None, dt * g if self.needs[1] else None, None
 
@@ -388,16 +389,18 @@ class HuberLoss(_PointwiseLoss, name="huber_loss"):
 
 class BCEWithLogits(_PointwiseLoss, name="binary_cross_entropy_with_logits"):
     def value(self, x: Any, t: Any, p: float, w: Any) -> Any:
-        return (1 - t) * x + (1 + (w - 1) * t) * _softplus(-x)
+        positive = 1 if w is None else 1 + (w - 1) * t  # 0 * t would make an infinite target NaN
+        return (1 - t) * x + positive * _softplus(-x)
 
     def dx(self, x: Any, t: Any, p: float, w: Any) -> Any:
-        return (1 - t) * _sigmoid(x) - w * t * _sigmoid(-x)
+        return (1 - t) * _sigmoid(x) - (1 if w is None else w) * t * _sigmoid(-x)
 
     def dt(self, x: Any, t: Any, p: float, w: Any) -> Any:
-        return (w - 1) * _softplus(-x) - x
+        return -x if w is None else (w - 1) * _softplus(-x) - x
 
     def graph(self, x: Tensor, t: Tensor, p: float, w: Any) -> Any:
-        return (1 - t) * x.sigmoid() - t * w * (-x).sigmoid(), (w - 1.0) * ops.softplus(-x) - x
+        positive, extra = (t, -x) if w is None else (t * w, (w - 1.0) * ops.softplus(-x) - x)
+        return (1 - t) * x.sigmoid() - positive * (-x).sigmoid(), extra
 
     def literals() -> Any:
         x, t = np.array([0.0, np.log(3.0), -1000.0, 1000.0]), np.array([1.0, 0.0, 1.0, 1.0])

@@ -1,5 +1,5 @@
 // formulas.cuh: one loss an element, and its derivatives: NAME(x, t, p, w), NAME_dx and NAME_dt with x the input, t the target,
-// p the loss's constant (beta, delta) and w the weight of positive targets. The macro LOSS picks the family.
+// p the loss's constant (beta, delta) and w the weight of positive targets (1 unless THIRD). The macro LOSS picks the family.
 #pragma once
 
 __device__ __forceinline__ acc_t abs_(acc_t v) { return v < 0 ? -v : v; }
@@ -37,9 +37,9 @@ FORMULA(huber_loss) {
 FORMULA(huber_loss_dx) { return abs_(x - t) <= p ? x - t : p * sign_(x - t); }
 FORMULA(huber_loss_dt) { return abs_(x - t) <= p ? t - x : p * sign_(t - x); }
 
-FORMULA(binary_cross_entropy_with_logits) { return (1 - t) * x + (1 + (w - 1) * t) * softplus_(-x); }
+FORMULA(binary_cross_entropy_with_logits) { return (1 - t) * x + (THIRD ? 1 + (w - 1) * t : acc_t(1)) * softplus_(-x); }
 FORMULA(binary_cross_entropy_with_logits_dx) { return (1 - t) * sigmoid_(x) - w * t * sigmoid_(-x); }
-FORMULA(binary_cross_entropy_with_logits_dt) { return (w - 1) * softplus_(-x) - x; }
+FORMULA(binary_cross_entropy_with_logits_dt) { return THIRD ? (w - 1) * softplus_(-x) - x : -x; }
 
 FORMULA(binary_cross_entropy) { return (t - 1) * at_least(log1p_(-x), -100) - t * at_least(log_(x), -100); }
 FORMULA(binary_cross_entropy_dx) { return (x - t) / at_least((1 - x) * x, acc_t(1e-12)); }
