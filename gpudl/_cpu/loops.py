@@ -95,7 +95,7 @@ def col2im(cols, dx, n0, p0, R, S, stride_h, stride_w, pad_h, pad_w, dilation_h,
 def store(z, bias, y, n0, relu):
     """y[n0 + i, k] = z[k, i] + bias[k], with ReLU where it is asked for; z (K, n, PQ), y (N, K, PQ)."""
     K, n, places = z.shape
-    source, out = z.reshape(-1), y.reshape(-1)
+    source, out, zero = z.reshape(-1), y.reshape(-1), z.dtype.type(0)
     at = u(0)
     for k in range(K):
         b = bias[k]
@@ -104,7 +104,7 @@ def store(z, bias, y, n0, relu):
             if relu:
                 for j in range(places):
                     v = source[at + u(j)] + b
-                    out[to + u(j)] = v * 0 if v <= 0 else v
+                    out[to + u(j)] = zero if v <= 0 else v
             else:
                 for j in range(places):
                     out[to + u(j)] = source[at + u(j)] + b
@@ -181,7 +181,7 @@ def bias_relu_max_pool(z, bias, y, at, n0, A, B, step_h, step_w, rim_h, rim_w, s
     """y[n0 + i, k] = relu(max pooling of z[k, i] + bias[k]); z (K, n, P, Q), y and at (N, K, I, J). ReLU and maximum may change places."""
     K, n, P, Q = z.shape
     I, J = y.shape[2:]
-    source, out, places = z.reshape(-1), y.reshape(-1), at.reshape(-1)
+    source, out, places, zero = z.reshape(-1), y.reshape(-1), at.reshape(-1), z.dtype.type(0)
     for k in range(K):
         for i in range(n):
             to = u(((n0 + i) * K + k) * I * J)
@@ -189,7 +189,7 @@ def bias_relu_max_pool(z, bias, y, at, n0, A, B, step_h, step_w, rim_h, rim_w, s
             maximum(source, start, P, Q, bias[k], out, places, to, I, J, A, B, step_h, step_w, rim_h, rim_w, spread_h, spread_w)
             for j in range(I * J):
                 v = out[to + u(j)]
-                out[to + u(j)] = v * 0 if v <= 0 else v
+                out[to + u(j)] = zero if v <= 0 else v
 
 
 @jit

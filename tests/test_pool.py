@@ -1,0 +1,110 @@
+"""Pooling: what the registry's samples leave out. Indices, ties, NaN, padding, forms of the index, determinism."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl import kernels, ops
+from gpudl._errors import ShapeError
+
+rng = np.random.default_rng(8)
+DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_indices_point_at_the_maxima(device: str) -> None:
+    x = rng.standard_normal((2, 3, 9, 8))
+    for args in [(2,), (3, 2, 1), ((2, 3), (1, 2), (1, 1), (2, 1), True), (3, 1, 1, 2)]:
+        y, at = ops.max_pool2d(gpudl.tensor(x, device=device), *args, return_indices=True)
+        assert at.dtype == np.int64 and at.shape == y.shape
+        places = at.cpu().numpy().reshape(2, 3, -1)
+        np.testing.assert_array_equal(np.take_along_axis(x.reshape(2, 3, -1), places, 2), y.cpu().numpy().reshape(2, 3, -1))
+    y, at = ops.adaptive_max_pool2d(gpudl.tensor(x, device=device), (4, 3), return_indices=True)
+    np.testing.assert_array_equal(np.take_along_axis(x.reshape(2, 3, -1), at.cpu().numpy().reshape(2, 3, -1), 2), y.cpu().numpy().reshape(2, 3, -1))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_first_of_equal_maxima_wins_and_the_last_nan(device: str) -> None:
+    """PyTorch compares with `value > maximum or value is NaN`, so each NaN takes over from the one before."""
+    x = np.array([[[[1.0, 1.0, np.nan, 0.0], [1.0, 1.0, 2.0, np.nan]]]])
+    y, at = ops.max_pool2d(gpudl.tensor(x, device=device), 2, return_indices=True)
+    np.testing.assert_array_equal(y.cpu().numpy(), [[[[1.0, np.nan]]]])
+    np.testing.assert_array_equal(at.cpu().numpy(), [[[[0, 7]]]])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("indices", [False, True])
+def test_an_image_of_minus_infinity(device: str, indices: bool) -> None:
+    """The gradient goes to the first element inside the image, never into the padding."""
+    x = gpudl.full((1, 1, 4, 4), -np.inf, device=device).requires_grad_()
+    out = ops.max_pool2d(x, 3, 2, 1, return_indices=indices)
+    y = out[0] if indices else out
+    assert (y.detach().cpu().numpy() == -np.inf).all()
+    if indices:
+        np.testing.assert_array_equal(out[1].cpu().numpy(), [[[[0, 1], [4, 5]]]])
+    (dx,) = gpudl.autograd.grad(y, [x], gpudl.ones(1, 1, 2, 2, device=device))
+    want = np.zeros((4, 4))
+    want[:2, :2] = 1
+    np.testing.assert_array_equal(dx.cpu().numpy()[0, 0], want)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_overlapping_windows_add_up_alike_every_time(device: str) -> None:
+    x = gpudl.tensor(rng.standard_normal((2, 2, 12, 11)), dtype="float32", device=device).requires_grad_()
+    y = ops.max_pool2d(x, 5, 1, 2)
+    dy = gpudl.tensor(rng.standard_normal(y.shape), dtype="float32", device=device)
+    first, second = (gpudl.autograd.grad(y, [x], dy, retain_graph=True)[0].cpu().numpy() for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.emulator
+def test_the_place_of_a_maximum_takes_one_byte() -> None:
+    x = gpudl.tensor(rng.standard_normal((1, 2, 8, 8)), dtype="float32", device="emulator").requires_grad_()
+    small, naive = ops.max_pool2d(x, 2), None
+    with kernels.use("max_pool2d.forward", "01_naive"):
+        naive = ops.max_pool2d(x, 2)
+    assert small.grad_fn.saved["at"].array.dtype == np.uint8 and naive.grad_fn.saved["at"].array.dtype == np.int64
+    dy = gpudl.tensor(rng.standard_normal((1, 2, 4, 4)), dtype="float32", device="emulator")
+    grads = [gpudl.autograd.grad(y, [x], dy)[0].cpu().numpy() for y in (small, naive)]
+    np.testing.assert_array_equal(*grads)
+    assert ops.max_pool2d(x, (4, 8), return_indices=True)[0].grad_fn.saved["at"].array.dtype == np.int64  # asked for
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_mean_of_ones_is_one_where_padding_does_not_count(device: str) -> None:
+    x = gpudl.ones(1, 2, 7, 6, device=device)
+    for args in [(3, 2, 1, False, False), (3, 2, 1, True, False), ((2, 3), 1, (1, 1), True, False)]:
+        assert (ops.avg_pool2d(x, *args).cpu().numpy() == 1).all()
+    edges = ops.avg_pool2d(x, 3, 2, 1).cpu().numpy()[0, 0]
+    np.testing.assert_allclose(edges[0, 0], 4 / 9)
+    for size in (1, (3, 2), (7, 6), (9, 8), (None, 3)):
+        assert (ops.adaptive_avg_pool2d(x, size).cpu().numpy() == 1).all()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_gradients_of_the_mean_sum_to_those_of_the_results(device: str) -> None:
+    """Every dy is shared out in full where padding does not count."""
+    x = gpudl.tensor(rng.standard_normal((2, 3, 9, 7)), device=device).requires_grad_()
+    for y in (ops.avg_pool2d(x, 3, 2, 1, True, False), ops.adaptive_avg_pool2d(x, (4, 5))):
+        dy = gpudl.tensor(rng.standard_normal(y.shape), device=device)
+        (dx,) = gpudl.autograd.grad(y, [x], dy)
+        assert abs(dx.sum().item() - dy.sum().item()) <= 1e-12
+
+
+def test_empty_batches_and_channels() -> None:
+    for shape in [(0, 3, 6, 6), (2, 0, 6, 6)]:
+        x = gpudl.zeros(*shape).requires_grad_()
+        for y in (ops.max_pool2d(x, 2), ops.avg_pool2d(x, 2), ops.adaptive_avg_pool2d(x, 3), ops.adaptive_max_pool2d(x, 3)):
+            assert y.shape == (*shape[:2], 3, 3)
+            assert gpudl.autograd.grad(y, [x], gpudl.ones(y.shape))[0].shape == shape
+
+
+def test_adaptive_errors() -> None:
+    with pytest.raises(ShapeError, match=r"adaptive_max_pool2d: input is \(2, 3\)"):
+        ops.adaptive_max_pool2d(gpudl.zeros(2, 3), 2)
+    with pytest.raises(ValueError, match="adaptive_avg_pool2d: output_size must be"):
+        ops.adaptive_avg_pool2d(gpudl.zeros(1, 2, 3, 3), (-1, 2))
+    with pytest.raises(TypeError, match="adaptive_avg_pool2d: input is int64"):
+        ops.adaptive_avg_pool2d(gpudl.zeros(1, 2, 3, 3, dtype="int64"), 2)
