@@ -455,3 +455,44 @@ def test_cases_in_order_of_worth():
     first = [c.op.name for c in found[:4]]
     assert set(first) == {"relu", "matmul"}
     assert [c.shape.label for c in found if c.op.name == "matmul"][0] == "64x120x400"
+
+
+# ------------------------------------------------------------------------------------------------------------------------- accumulation
+def test_parts_add_up_to_the_number():
+    from bench import accumulate as acc
+
+    x = np.random.default_rng(0).normal(size=(50, 40)).astype(np.float32)
+    for name, left in (("tf32x3", 2.0**-22), ("bf16x6", 2.0**-24), ("bf16x3", 2.0**-16)):
+        scheme = acc.SCHEMES[name]
+        parts = acc.split(x, scheme)
+        assert all((acc.rounded(p, scheme.kind) == p).all() for p in parts)  # each part is exact in the tensor core's type
+        assert (np.abs(parts.astype(np.float64).sum(0) - x) <= left * np.abs(x)).all()
+    high, low = acc.split(x, acc.SCHEMES["fp16x3 own"])
+    assert (np.abs(high.astype(np.float64) + low / acc.LOW_SCALE - x) <= 2.0**-22 * np.abs(x) + 2.0**-35).all()
+
+
+def test_the_model_truncates_toward_zero_and_promotion_helps():
+    from bench import accumulate as acc
+
+    c = acc.model_step(np.array([[1.0]]), np.array([[2.0**-25] * 8]), np.array([[1.0]] * 8))
+    assert c[0, 0] == 1.0  # eight terms of a 33-millionth each are cut off before they are added
+    c = acc.model_step(np.array([[-1.0]]), np.array([[-(2.0**-24), 0.0]]), np.array([[1.0], [1.0]]))
+    assert c[0, 0] == -1.0  # the sum is truncated to 24 bits toward zero
+    A, B = acc.problems(16, 512, 0)
+    want = A.astype(float) @ B.astype(float)
+    scheme = acc.SCHEMES["tf32x3"]
+    parts = [np.stack([acc.split(x, scheme) for x in given]) for given in (A, B)]
+    never, often = (acc.distance(acc.model(*parts, scheme, p), want) for p in (0, 32))
+    assert (often * 3 < never).all() and (never < 1e-4).all()
+
+
+def test_without_a_gpu_accumulate_says_that_it_predicts(tmp_path, capsys, monkeypatch):
+    from bench import accumulate
+
+    monkeypatch.setitem(__import__("sys").modules, "cupy", None)
+    assert accumulate.main(["--K", "64", "--out", str(tmp_path / "a.json")]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("PREDICTION") and "nothing here was measured on a GPU" in out
+    data = records.load(tmp_path / "a.json")
+    assert data["source"] == "prediction" and {r["source"] for r in data["rows"] if r["op"] != "sgemm in order"} == {"prediction"}
+    assert accumulate.main(["--K", "100"]) == 2
