@@ -347,3 +347,12 @@ def test_ops_are_functions_too() -> None:
     x = gpudl.zeros(3)
     ops.setitem(x, 1, 2.0)
     assert ops.getitem(x, 1).item() == 2.0
+
+
+def test_source_and_target_of_a_copy_may_overlap(device: str) -> None:
+    a = np.arange(16.0).reshape(4, 4)
+    x = gpudl.tensor(a, device=device)
+    x.copy_(x.T)
+    np.testing.assert_array_equal(x.cpu().numpy(), a.T)
+    x[1:].copy_(x[:-1])
+    np.testing.assert_array_equal(x.cpu().numpy(), a.T[[0, 0, 1, 2]])

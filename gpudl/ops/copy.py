@@ -80,6 +80,9 @@ def copy_(input: Tensor, src: Any) -> Tensor:
         fits = False
     if not fits:
         raise ShapeError(f"copy_: the source is {tuple(value.shape)} and does not broadcast to {tuple(input.shape)}")
+    if value.device is input.device and value.device.kernels and value._array is not input._array and value.numel() and input.numel():
+        if value.device.shares_memory(value._array, input._array):  # threads would read what others have written already
+            value = clone(value)
     if autograd.is_grad_enabled() and (value.requires_grad or input.requires_grad):
         value = to(value, input.device, input.dtype)
         return input._become(value if value.shape == input.shape else value.expand(input.shape), "copy_")

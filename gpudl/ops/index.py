@@ -6,6 +6,7 @@ slices (cat, pad). `written`, `place` and `clear` say what writing into a view o
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -982,15 +983,21 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         if max(a, b) > max(limit, 0):
             raise ShapeError(f"pad: mode {mode!r} with widths ({a}, {b}) needs more elements than dimension {d} of size {n} has")
         if a or b:
-            places = np.arange(-a, n + b)
-            if mode == "reflect":
-                places = np.where(places < 0, -places, np.where(places >= n, 2 * (n - 1) - places, places))
-            elif mode == "replicate":
-                places = np.clip(places, 0, n - 1)
-            else:
-                places = places % n
-            out = Take.apply(out, flat([(d, places, n, d)], out.device), at=d, count=1, full=False)
+            out = Take.apply(out, wrap(_mirror(mode, n, a, b, out.device), out.device), at=d, count=1, full=False)
     return out
+
+
+@functools.lru_cache(maxsize=256)
+def _mirror(mode: str, n: int, a: int, b: int, device: Any) -> Any:
+    """Where each element of a padded axis comes from; kept, because a step of training pads the same way again and again."""
+    places = np.arange(-a, n + b)
+    if mode == "reflect":
+        places = np.where(places < 0, -places, np.where(places >= n, 2 * (n - 1) - places, places))
+    elif mode == "replicate":
+        places = np.clip(places, 0, n - 1)
+    else:
+        places = places % n
+    return device.from_host(places.astype(np.int64))
 
 
 class Pad(Op, name="pad"):
