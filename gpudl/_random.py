@@ -468,7 +468,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
 
 # ------------------------------------------------------------------------------------------------------------------- methods of Tensor
 def uniform_(input: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Overwrite with numbers uniform in [a, b). RuntimeError for a > b; DtypeError for integers."""
+    """Overwrite with numbers uniform in [a, b); b itself can come out where the last sum rounds up. RuntimeError for a > b; DtypeError for integers."""
     _float_dtype("uniform_", input.dtype)
     if not a <= b:
         raise RuntimeError(f"uniform_: from {a} must not be above to {b}")
