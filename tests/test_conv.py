@@ -19,7 +19,7 @@ DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
 
 def direct(x, w, b, stride, pad, dilation, groups):
     """The definition, one result at a time."""
-    (N, C, H, W), (K, c, R, S) = x.shape, w.shape
+    (N, _, H, W), (K, c, R, S) = x.shape, w.shape
     P, Q = ((n + 2 * p - d * (r - 1) - 1) // s + 1 for n, p, d, r, s in zip((H, W), pad, dilation, (R, S), stride))
     y = np.zeros((N, K, P, Q))
     for n, k, p, q in np.ndindex(y.shape):
