@@ -63,6 +63,9 @@ ladder("index.write", Kernel("01_naive.cu", **each, BLOCK=BLOCK, dtypes=ALL, str
 
 
 # --------------------------------------------------------------------------------------------------------------------- what an index means
+EVERYTHING = slice(None)
+
+
 def basic(shape: tuple[int, ...], index: Sequence[Any]) -> tuple[Any, ...]:
     """A basic index in full: one integer >= 0 or slice with bounds for every axis of `shape`, and None for new axes."""
     out: list[Any] = []
@@ -90,8 +93,11 @@ def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...], list[tuple[int, A
 
     A mask becomes one index array for each of its axes. A basic part takes everything where an index array will select.
     """
+    given = index if isinstance(index, tuple) else (index,)
+    if len(given) <= input.ndim and all([type(i) is int or type(i) is slice for i in given]):  # by far the most common
+        return basic(input._array.shape, (*given, *(EVERYTHING,) * (input.ndim - len(given)))), []
     items: list[Any] = []
-    for i in index if isinstance(index, tuple) else (index,):
+    for i in given:
         if isinstance(i, (bool, np.bool_)):
             items += [None, np.zeros(int(i), np.int64), "new"]
         elif i is None or i is Ellipsis:
@@ -125,9 +131,9 @@ def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...], list[tuple[int, A
             return 0
         return i.ndim if hasattr(i, "dtype") and i.dtype == bool_ else 1
 
-    given = sum(takes(k) for k in range(len(items)))
-    if given > input.ndim:
-        raise IndexError(f"indexing: {given} indices for a tensor of {input.ndim} dimension(s) {tuple(input.shape)}")
+    consumed = sum(takes(k) for k in range(len(items)))
+    if consumed > input.ndim:
+        raise IndexError(f"indexing: {consumed} indices for a tensor of {input.ndim} dimension(s) {tuple(input.shape)}")
     if sum(i is Ellipsis for i in items) > 1:
         raise IndexError("indexing: an index can have only one ellipsis ('...')")
     if not any(i is Ellipsis for i in items):
@@ -137,7 +143,7 @@ def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...], list[tuple[int, A
     at = here = 0  # axis of input, axis of the basic result
     for k, i in enumerate(items):
         if i is Ellipsis:
-            rest = input.ndim - given
+            rest = input.ndim - consumed
             plain += [slice(None)] * rest
             at, here = at + rest, here + rest
         elif i is None:
