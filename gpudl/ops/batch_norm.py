@@ -227,7 +227,8 @@ class BatchNorm(Op, name="batch_norm"):
             defines = {"WEIGHT": int(weight is not None), "BIAS": int(bias is not None), "RELU": int(self.relu), "TRAIN": int(training)}
             w, b = _present(weight, bias, mean)
             self.launch(
-                "batch_norm.backward", defines, dy=dy, x=x, weight=w, bias=b, mean=mean, spread=rstd if training else var, dx=dx, dw=dw, db=db, **self._view(x), eps=eps,
+                "batch_norm.backward", defines, dy=dy, x=x, weight=w, bias=b, mean=mean, spread=rstd if training else var, dx=dx, dw=dw,
+                db=db, **self._view(x), eps=eps,
             )  # fmt: skip
         return dx, dw, db
 

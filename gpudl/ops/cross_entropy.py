@@ -193,6 +193,7 @@ class CrossEntropy(_ClassLoss, name="cross_entropy"):
         probabilities = _dtypes.is_float(target.dtype)
         if not probabilities:
             valid, safe, shares, k = self._labels(x, target, weight, ignore_index)
+            self.save(valid=valid, safe=safe, shares=shares)
         logp = x - x.max(k, keepdims=True)
         logp -= np.log(np.exp(logp).sum(k, keepdims=True))
         if probabilities:
@@ -207,12 +208,12 @@ class CrossEntropy(_ClassLoss, name="cross_entropy"):
         return self._reduced(np.asarray(loss, x.dtype), total, reduction)
 
     def backward_cpu(
-        self, dy: Any, target: Any, weight: Any, logp: Any, total: Any, reduction: str, ignore_index: int, smoothing: float
+        self, dy: Any, target: Any, weight: Any, logp: Any, total: Any, valid: Any, safe: Any, shares: Any, reduction: str, smoothing: float
     ) -> Any:
         g, w = self._row_gradient(dy, total, reduction), self._wide_weight(weight, logp)
         dx = np.exp(logp)
-        if _dtypes.is_float(target.dtype):
-            k = min(dx.ndim - 1, 1)
+        k = min(dx.ndim - 1, 1)
+        if safe is None:  # probabilities
             if reduction == "none":
                 g = np.expand_dims(g, k)
             a = (target * (1 - smoothing) + smoothing / dx.shape[k]) * w
@@ -220,7 +221,6 @@ class CrossEntropy(_ClassLoss, name="cross_entropy"):
             dx -= a
             dx *= g
             return dx, (g * (smoothing - 1)) * w * logp if self.needs[1] else None
-        valid, safe, shares, k = self._labels(dx, target, weight, ignore_index)
         own = np.expand_dims(np.where(valid, g * shares * (1 - smoothing), 0).astype(dx.dtype, copy=False), k)
         if smoothing:
             spread = np.expand_dims(np.where(valid, g * (smoothing / dx.shape[k]), 0).astype(dx.dtype, copy=False), k)
@@ -343,11 +343,11 @@ class NLLLoss(_ClassLoss, name="nll_loss"):
         valid, safe, shares, k = self._labels(x, target, weight, ignore_index)
         loss = np.where(valid, -np.take_along_axis(x, safe, k).squeeze(k) * shares, 0)
         total = np.asarray(shares.sum(), x.dtype)
-        self.save(x=x, target=target, weight=weight, total=total)
+        self.save(x=x, target=target, weight=weight, total=total, valid=valid, safe=safe, shares=shares)
         return self._reduced(np.asarray(loss, x.dtype), total, reduction)
 
-    def backward_cpu(self, dy: Any, x: Any, target: Any, weight: Any, total: Any, reduction: str, ignore_index: int) -> Any:
-        valid, safe, shares, k = self._labels(x, target, weight, ignore_index)
+    def backward_cpu(self, dy: Any, x: Any, total: Any, valid: Any, safe: Any, shares: Any, reduction: str) -> Any:
+        k = min(x.ndim - 1, 1)
         g = np.where(valid, -self._row_gradient(dy, total, reduction) * shares, 0).astype(x.dtype, copy=False)
         dx = np.zeros(x.shape, x.dtype)
         np.put_along_axis(dx, safe, np.expand_dims(g, k), k)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -207,6 +208,10 @@ class _PointwiseLoss(Op):
     ladders = ("pointwise_loss.forward", "pointwise_loss.backward")
     formula = ""  # in formulas.cuh
     checked = False
+    value: ClassVar[Callable[..., Any]]
+    dx: ClassVar[Callable[..., Any]]
+    dt: ClassVar[Callable[..., Any]]
+    graph: ClassVar[Callable[..., Any]]
 
     def forward_cpu(self, x: Any, t: Any, w: Any, reduction: str, p: float) -> Any:
         if self.checked and ((x < 0) | (x > 1)).any():

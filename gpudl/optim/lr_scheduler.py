@@ -247,24 +247,22 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         for what, value in (("T_0", T_0), ("T_mult", T_mult)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"CosineAnnealingWarmRestarts: {what} {value!r} must be an integer of at least 1")
-        self.T_0, self.T_i, self.T_mult, self.eta_min, self.T_cur = T_0, T_0, T_mult, eta_min, last_epoch
+        self.T_0, self.T_i, self.T_mult, self.eta_min, self.T_cur = T_0, T_0, T_mult, eta_min, float(last_epoch)
         super().__init__(optimizer, last_epoch)
 
     def step(self, epoch: float | None = None) -> None:
         """Go to the next epoch, or to `epoch` (which may lie between two)."""
         self._step_count += 1
-        if epoch is None:
-            epoch = self.last_epoch + 1
-        if epoch < 0:
+        t = float(self.last_epoch + 1 if epoch is None else epoch)
+        if t < 0:
             raise ValueError(f"CosineAnnealingWarmRestarts.step: epoch {epoch} must be at least 0")
         start, self.T_i = 0.0, self.T_0
         if self.T_mult == 1:
-            start = epoch // self.T_0 * self.T_0
-        else:
-            while epoch >= start + self.T_i:
-                start, self.T_i = start + self.T_i, self.T_i * self.T_mult
-        self.T_cur = epoch - start
-        self.last_epoch = math.floor(epoch)
+            start = t // self.T_0 * self.T_0
+        while t >= start + self.T_i:
+            start, self.T_i = start + self.T_i, self.T_i * self.T_mult
+        self.T_cur = t - start
+        self.last_epoch = math.floor(t)
         self._set(self.get_lr())
 
     def get_lr(self) -> list[float]:
