@@ -118,7 +118,7 @@ def main():
     parser.add_argument("--hidden", type=int, default=2, help="hidden units")
     parser.add_argument("--activation", choices=ACTIVATIONS, default="sigmoid", help="of the hidden units; none leaves a linear model")
     parser.add_argument("--noise", type=float, default=0.12, help="standard deviation around the corners")
-    parser.add_argument("--starts", type=int, default=10, help="how often to try again from other starting values")
+    parser.add_argument("--starts", type=int, default=20, help="how often to try again from other starting values")
     parser.add_argument("--output", type=Path, default=Path("out"), help="folder for the picture")
     args = parser.parse_args()
 
