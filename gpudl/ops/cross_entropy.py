@@ -138,8 +138,8 @@ class _ClassLoss(Op):
     def _round(self, out: Any, arrays: Any) -> Any:
         return out if out.dtype == arrays[0].dtype else out.astype(arrays[0].dtype)  # input's dtype decides, not a float32 weight's
 
-    def _labels(self, x: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any, int]:
-        """(which rows count, their labels with 0 for the others and the class axis added, their weights, the class axis) in NumPy."""
+    def _labels(self, x: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any]:
+        """(which rows count, their labels with 0 for the others, their weights) in NumPy; IndexError for labels out of range."""
         k = min(x.ndim - 1, 1)
         valid = target != ignore_index
         wrong = valid & ((target < 0) | (target >= x.shape[k]))
@@ -150,7 +150,15 @@ class _ClassLoss(Op):
             )
         safe = np.where(valid, target, 0)
         shares = valid.astype(x.dtype) if weight is None else weight[safe] * valid
-        return valid, np.expand_dims(safe, k), shares.astype(x.dtype, copy=False), k
+        return valid, safe, shares.astype(x.dtype, copy=False)
+
+    @staticmethod
+    def _at(safe: Any) -> tuple[Any, ...]:
+        """The index that picks each row's own class from an array with the class axis."""
+        if safe.ndim < 2:
+            return (np.arange(safe.size), safe) if safe.ndim else (safe,)
+        batch, *rest = np.ogrid[tuple(slice(n) for n in safe.shape)]
+        return (batch, safe, *rest)
 
     @staticmethod
     def _reduced(loss: Any, total: Any, reduction: str) -> Any:
@@ -192,7 +200,7 @@ class CrossEntropy(_ClassLoss, name="cross_entropy"):
         w = self._wide_weight(weight, x)
         probabilities = _dtypes.is_float(target.dtype)
         if not probabilities:
-            valid, safe, shares, k = self._labels(x, target, weight, ignore_index)
+            valid, safe, shares = self._labels(x, target, weight, ignore_index)
             self.save(valid=valid, safe=safe, shares=shares)
         logp = x - x.max(k, keepdims=True)
         logp -= np.log(np.exp(logp).sum(k, keepdims=True))
@@ -200,7 +208,7 @@ class CrossEntropy(_ClassLoss, name="cross_entropy"):
             loss = -((target * (1 - smoothing) + smoothing / x.shape[k]) * w * logp).sum(k)
             total = np.asarray(loss.size, x.dtype)
         else:
-            loss = np.where(valid, -np.take_along_axis(logp, safe, k).squeeze(k) * (shares * (1 - smoothing)), 0)
+            loss = np.where(valid, -logp[self._at(safe)] * (shares * (1 - smoothing)), 0)
             if smoothing:
                 loss += np.where(valid, (logp * w).sum(k) * (-smoothing / x.shape[k]), 0)
             total = np.asarray(shares.sum(), x.dtype)
@@ -221,14 +229,14 @@ class CrossEntropy(_ClassLoss, name="cross_entropy"):
             dx -= a
             dx *= g
             return dx, (g * (smoothing - 1)) * w * logp if self.needs[1] else None
-        own = np.expand_dims(np.where(valid, g * shares * (1 - smoothing), 0).astype(dx.dtype, copy=False), k)
+        own = np.where(valid, g * shares * (1 - smoothing), 0).astype(dx.dtype, copy=False)
         if smoothing:
             spread = np.expand_dims(np.where(valid, g * (smoothing / dx.shape[k]), 0).astype(dx.dtype, copy=False), k)
-            dx *= own + spread * (dx.shape[k] if weight is None else weight.sum())
+            dx *= np.expand_dims(own, k) + spread * (dx.shape[k] if weight is None else weight.sum())
             dx -= spread * w
         else:
-            dx *= own
-        np.put_along_axis(dx, safe, np.take_along_axis(dx, safe, k) - own, k)
+            dx *= np.expand_dims(own, k)
+        dx[self._at(safe)] -= own
         return dx
 
     def _defines(self, target: Any, weight: Any, reduction: str) -> dict[str, int]:
@@ -340,17 +348,15 @@ class CrossEntropy(_ClassLoss, name="cross_entropy"):
 
 class NLLLoss(_ClassLoss, name="nll_loss"):
     def forward_cpu(self, x: Any, target: Any, weight: Any, reduction: str, ignore_index: int) -> Any:
-        valid, safe, shares, k = self._labels(x, target, weight, ignore_index)
-        loss = np.where(valid, -np.take_along_axis(x, safe, k).squeeze(k) * shares, 0)
+        valid, safe, shares = self._labels(x, target, weight, ignore_index)
+        loss = np.where(valid, -x[self._at(safe)] * shares, 0)
         total = np.asarray(shares.sum(), x.dtype)
         self.save(x=x, target=target, weight=weight, total=total, valid=valid, safe=safe, shares=shares)
         return self._reduced(np.asarray(loss, x.dtype), total, reduction)
 
     def backward_cpu(self, dy: Any, x: Any, total: Any, valid: Any, safe: Any, shares: Any, reduction: str) -> Any:
-        k = min(x.ndim - 1, 1)
-        g = np.where(valid, -self._row_gradient(dy, total, reduction) * shares, 0).astype(x.dtype, copy=False)
         dx = np.zeros(x.shape, x.dtype)
-        np.put_along_axis(dx, safe, np.expand_dims(g, k), k)
+        dx[self._at(safe)] = np.where(valid, -self._row_gradient(dy, total, reduction) * shares, 0)
         return dx
 
     def forward_kernel(self, x: Any, target: Any, weight: Any, reduction: str, ignore_index: int) -> Any:
