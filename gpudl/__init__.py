@@ -45,7 +45,6 @@ from gpudl._dtypes import (
     uint8,
 )
 from gpudl._errors import DeviceError, DtypeError, KernelError, ShapeError
-from gpudl._serialization import load, save
 from gpudl._random import (
     Generator,
     bernoulli,
@@ -65,6 +64,7 @@ from gpudl._random import (
     seed,
     set_rng_state,
 )
+from gpudl._serialization import load, save
 from gpudl._tensor import Size, Tensor
 from gpudl._version import __version__
 from gpudl.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -140,8 +140,6 @@ from gpudl.ops.elementwise import (
 from gpudl.ops.elementwise import (
     sub as subtract,
 )
-from gpudl.ops.log_softmax import log_softmax
-from gpudl.ops.matmul import addmm, bmm, dot, matmul, mm, mv, outer
 from gpudl.ops.index import (
     argsort,
     cat,
@@ -176,6 +174,8 @@ from gpudl.ops.index import (
     unbind,
     vstack,
 )
+from gpudl.ops.log_softmax import log_softmax
+from gpudl.ops.matmul import addmm, bmm, dot, matmul, mm, mv, outer
 from gpudl.ops.reduce import (
     all,
     amax,

@@ -103,10 +103,10 @@ def result_type(*operands: Any) -> np.dtype:
             level, dtype = 2, bool_ if isinstance(x, bool) else int64 if isinstance(x, int) else _default
         known = best[level]
         best[level] = dtype if known is None else _promote_two(known, dtype)
-    result = None
-    for dtype in best:
-        if dtype is not None and (result is None or _RANK[dtype] > _RANK[result]):
-            result = dtype
+    result: np.dtype | None = None
+    for found in best:
+        if found is not None and (result is None or _RANK[found] > _RANK[result]):
+            result = found
     if result is None:
         raise TypeError("result_type needs at least one operand")
     return result

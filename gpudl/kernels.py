@@ -421,7 +421,7 @@ class NumbaKernel(Kernel):
         if device.type == "emulator":
             from numba import config
 
-            if not config.ENABLE_CUDASIM:
+            if not getattr(config, "ENABLE_CUDASIM", 0):
                 return False
         return super().takes(scalars, dtype, device)
 
@@ -431,7 +431,7 @@ class NumbaKernel(Kernel):
         function = self.function
 
         def run(values: list[Any]) -> None:
-            flat = [v.reshape(-1) if hasattr(v, "reshape") and getattr(v, "ndim", 0) else v for v in values]
+            flat = [v.reshape(-1) if hasattr(v, "reshape") and getattr(v, "ndim", False) else v for v in values]
             if device.type == "emulator":
                 function[grid, block](*flat)
                 return
