@@ -7,6 +7,8 @@ import pytest
 
 from gpudl import emulator
 
+pytestmark = pytest.mark.emulator
+
 x = np.arange(4096, dtype=np.float32)
 y = np.zeros(4096, np.float32)
 ints = np.zeros(64, np.int32)

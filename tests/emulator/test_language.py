@@ -7,6 +7,8 @@ import pytest
 
 from gpudl import emulator
 
+pytestmark = pytest.mark.emulator
+
 KERNELS = str(Path(__file__).resolve().parents[2] / "kernels")
 modes = pytest.mark.parametrize("sanitize", [False, True], ids=["fast", "sanitized"])
 

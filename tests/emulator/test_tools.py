@@ -16,6 +16,8 @@ import pytest
 from gpudl import emulator
 from gpudl.emulator import _build, _check
 
+pytestmark = pytest.mark.emulator
+
 ACCESSES = r"""// accesses: one way to touch memory a kernel
 //
 // Traffic    8*n + 0*BM B requested

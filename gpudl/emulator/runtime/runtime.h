@@ -134,7 +134,7 @@ struct Worker {
     Profile* profile = nullptr;
     u64 last_pc = 0;                    // of the last access that the sanitizer saw
     bool stop = false, in_kernel = false;
-    u32 number = 0;
+    u32 number = 0, late = 0;           // late: how often the watchdog found this worker in the runtime's own code
 };
 
 extern __thread Worker* worker __attribute__((tls_model("initial-exec")));
@@ -169,6 +169,7 @@ void sanitizer_copy_issue(Worker* w, AsyncCopy& copy);
 void sanitizer_copy_complete(Worker* w, AsyncCopy& copy);
 void sanitizer_grid_barrier(Worker* w);
 void sanitizer_fence(Worker* w);
+void sanitizer_request_stop(Worker* w);
 
 // profile.cpp
 void profile_begin_launch(Worker* w);

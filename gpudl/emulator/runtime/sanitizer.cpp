@@ -116,8 +116,16 @@ static bool collides_again(Launch* launch, u64 pc, u64 other) {
     }
     return false;
 }
-static void settle_suspect(Worker* w) {
+constexpr address_t STOP = 1;                                   // in place of a suspect: the watchdog wants the launch to end
+void sanitizer_request_stop(Worker* w) { w->sanitizer->suspect = STOP; }
+static __attribute__((noinline)) void settle_suspect(Worker* w) {
     Sanitizer* s = w->sanitizer;
+    if (s->suspect == STOP) {
+        s->suspect = 0;
+        char text[200];
+        snprintf(text, sizeof text, "the launch ran for more than %g s", w->launch->timeout);
+        fatal(w, FAULT_TIMEOUT, w->last_pc, text);
+    }
     u64 now = 0;
     memcpy(&now, (void*)s->suspect, s->suspect_size);
     s->suspect = 0;
@@ -556,7 +564,7 @@ void sanitizer_begin_launch(Worker* w) {
     if (w->launch->profile) profile_begin_launch(w);
 }
 void sanitizer_end_launch(Worker* w) {
-    if (w->sanitizer->suspect) settle_suspect(w);
+    if (w->sanitizer->suspect && w->sanitizer->suspect != STOP) settle_suspect(w);
     w->sanitizer->of_block.reset();
     if (w->profile) profile_resolve(*w->sanitizer->site_pcs), w->profile = nullptr;
     w->sanitizer = nullptr;

@@ -616,6 +616,7 @@ static void prepare_worker(Worker* w, Launch* launch) {
     w->order = launch->order;
     w->random = 0x9e3779b97f4a7c15ull * (launch->seed + 1) + w->number;
     w->stop = false;
+    w->late = 0;
     w->switches = w->barriers = 0;
     w->switch_limit = 1u << 22;
     if (!w->threads) {
@@ -668,12 +669,17 @@ static void on_signal(int number, siginfo_t* info, void* state) {
         return;
     }
     u64 pc = 0;
+    const Module* module = w->launch->module;
 #if defined(__x86_64__)
     auto& registers = ((ucontext_t*)state)->uc_mcontext.gregs;
     pc = (u64)registers[REG_RIP];
 #endif
-    const Module* module = w->launch->module;
-    if (pc < module->text_begin || pc >= module->text_end) pc = w->sanitizer ? w->last_pc : w->current && w->current->pc ? w->current->pc : pc;
+    bool elsewhere = pc && (pc < module->text_begin || pc >= module->text_end);
+    if (number == SIGURG && elsewhere && ++w->late < 20) {      // perhaps inside malloc: ask the kernel's next access to stop, or try again soon
+        if (w->sanitizer) sanitizer_request_stop(w);
+        return;
+    }
+    if (elsewhere) pc = w->sanitizer ? w->last_pc : w->current && w->current->pc ? w->current->pc : pc;
     address_t address = (address_t)info->si_addr;
     int kind = number == SIGFPE ? FAULT_DIVISION : number == SIGURG ? FAULT_TIMEOUT : FAULT_SIGNAL;
     char text[200];
