@@ -496,6 +496,7 @@ class Conv2dPool(Op, name="conv2d_relu_max_pool2d"):
         yield Sample(n(size=(2, 1, 8, 8)), n(size=(3, 1, 3, 3)), n(size=3), 1, 1, pool_kernel_size=2)
         yield Sample(n(size=(2, 3, 7, 6)), n(size=(4, 3, 2, 2)), None, pool_kernel_size=3, pool_stride=2, pool_padding=1)
         yield Sample(n(size=(2, 9, 9)), n(size=(2, 1, 3, 3)), n(size=2), 2, 0, 1, 2, pool_kernel_size=2, pool_stride=1, pool_ceil_mode=True)
+        yield Sample(n(size=(2, 1, 5, 5)), n(size=(3, 1, 3, 3)), n(size=3) + 3, pool_kernel_size=2, pool_ceil_mode=True)  # windows past the results
         yield Sample(n(size=(0, 1, 6, 6)), n(size=(3, 1, 3, 3)), n(size=3), pool_kernel_size=2)
 
     def errors() -> Any:
