@@ -6,6 +6,7 @@ Each command is a module of this folder with `main(arguments) -> exit code`.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 COMMANDS = {  # name: (module, what it does)
@@ -16,6 +17,7 @@ COMMANDS = {  # name: (module, what it does)
     "lessons": ("bench.lessons", "fill the tables of the lesson pages from a record; --check says which are stale"),
     "ceilings": ("bench.ceilings", "what this machine can do at most: copy bandwidth, multiply-adds, launches"),
     "accumulate": ("bench.accumulate", "error of tensor-core accumulation against promotion every 32, 64, 128 of K"),
+    "small": ("bench.small", "every rung at small sizes: for compute-sanitizer, and the agreement of the emulator with a GPU"),
     "train": ("bench.train", "whole models: step time, launches, host time per op, memory, time to 99% on MNIST"),
     "lenet": ("bench.cpu", "one LeNet training step beside PyTorch on the CPU"),
     "emulator": ("bench.emulator", "the emulator's speed"),
@@ -23,6 +25,10 @@ COMMANDS = {  # name: (module, what it does)
 
 
 def main(arguments: list[str]) -> int:
+    if os.environ.get("GPUDL_BENCH_REHEARSAL"):
+        from bench import rehearsal
+
+        rehearsal.install()
     if arguments and arguments[0] in COMMANDS:
         module = importlib.import_module(COMMANDS[arguments[0]][0])
         return int(module.main(arguments[1:]) or 0)

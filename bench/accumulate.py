@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import records
+from bench import clocks, records
 
 
 class Scheme(NamedTuple):
@@ -176,7 +176,7 @@ def problems(size: int, K: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def measure(where: str, Ks: Any, size: int, seed: int, budget: float, add: Callable[[dict[str, Any]], None]) -> None:
     """Rows of error for each K, scheme, promotion and distribution. where: "gpu", or "model" for the prediction."""
     end = time.monotonic() + budget
-    source = "measured" if where == "gpu" else "prediction"
+    source = ("rehearsed in the emulator" if clocks.REHEARSAL else "measured") if where == "gpu" else "prediction"
     for K in Ks:
         A, B = problems(size, K, seed)
         want = A.astype(np.float64) @ B.astype(np.float64)
@@ -238,7 +238,8 @@ def main(arguments: list[str]) -> int:
     env = records.environment("cuda" if where == "gpu" else "cpu")
     machine = env.get("gpu", {}).get("name") if where == "gpu" else "prediction"
     path = options.out or records.results_path(machine or "gpu", "accumulate")
-    with records.Record(path, "accumulate", environment=env, source="measured" if where == "gpu" else "prediction", size=size, seed=options.seed) as record:
+    source = ("rehearsed in the emulator" if clocks.REHEARSAL else "measured") if where == "gpu" else "prediction"
+    with records.Record(path, "accumulate", environment=env, source=source, size=size, seed=options.seed) as record:
         measure(where, options.K, size, options.seed, options.budget, record.add)
     print(text(record.data["rows"]))
     print(f"record: {path}")

@@ -32,19 +32,20 @@ LAST = {_dtypes.float16: 2.0**-11, _dtypes.bfloat16: 2.0**-8}
 POISON_INTEGER = 77
 
 
-def allowed(dtype: np.dtype, want: np.ndarray, length: int) -> np.ndarray:
+def allowed(dtype: np.dtype, want: Any, length: int, xp: Any = np) -> Any:
     """Error allowed in a sum of `length` terms: 2 eps sqrt(length) of its scale, and the last place of the result's dtype for its rounding
     (after Higham & Mary 2019, doi:10.1137/18M1226312). TF32 inputs, whose error is near 3e-4, overshoot it up to lengths of some thousands."""
     eps = 2.0**-52 if dtype == _dtypes.float64 else 2.0**-23
-    scale = np.abs(want)
-    top = float(scale.max(initial=0)) if want.size else 0.0
-    return (8 * eps * math.sqrt(max(length, 64)) + 2 * LAST.get(dtype, eps)) * (np.maximum(scale, top / 8) + 1e-30)
+    scale = xp.abs(want)
+    top = float(scale.max()) if want.size else 0.0
+    return (8 * eps * math.sqrt(max(length, 64)) + 2 * LAST.get(dtype, eps)) * (xp.maximum(scale, top / 8) + 1e-30)
 
 
-def judge(got: Sequence[Any], want: Sequence[Any], dtype: Any, length: int = 0, largest: int = 0, kinked: bool = False) -> Judgement:
+def judge(got: Sequence[Any], want: Sequence[Any], dtype: Any, length: int = 0, largest: int = 0, kinked: bool = False, xp: Any = np) -> Judgement:
     """Results against the reference's. length: terms in the longest sum; by default as many as inputs (`largest` elements) meet in one output.
 
     kinked: few values may be far off if all are finite and the norm of the error is below 1% (a tile of 1/10000 that is missing exceeds that).
+    xp: the array module that compares: CuPy for large results on a GPU, since NumPy would take longer than everything that is measured.
     """
     dtype = _dtypes.as_dtype(dtype)
     if len(got) != len(want):
@@ -63,28 +64,27 @@ def judge(got: Sequence[Any], want: Sequence[Any], dtype: Any, length: int = 0, 
             if bad:
                 return Judgement(False, bad / w.size, math.inf, f"result {k}: {bad} of {w.size} integers differ")
             continue
-        g64, w64 = np.asarray(g, np.float64), np.asarray(w, np.float64)
-        finite = np.isfinite(w64)
-        same = (g64 == w64) | (np.isnan(g64) & np.isnan(w64))
-        limit = allowed(dtype, np.where(finite, w64, 0), max(length, largest // w.size))
+        g64, w64 = (xp.asarray(np.asarray(v, np.float32) if v.dtype in LAST else v).astype(np.float64) for v in (g, w))
+        finite = xp.isfinite(w64)
+        same = (g64 == w64) | (xp.isnan(g64) & xp.isnan(w64))
+        limit = allowed(dtype, xp.where(finite, w64, 0), max(length, largest // w.size), xp)
         with np.errstate(invalid="ignore", over="ignore"):
-            error = np.abs(g64 - w64)
+            error = xp.abs(g64 - w64)
             good = same | (error <= limit)  # NaN is no number that is <= another
-            ratio = np.where(same, 0, error / limit)
-        if kinked and np.isfinite(g64[finite]).all():
-            norm = float(np.linalg.norm(w64[finite]))
-            if np.linalg.norm((g64 - w64)[finite]) <= KINK_NORM * norm:
-                good, ratio = np.ones_like(good), np.minimum(ratio, 1.0)
-        if not good.all():
-            bad = int(good.size - good.sum())
-            at = tuple(int(i) for i in np.argwhere(~good)[0])
+            ratio = xp.where(same, 0, error / limit)
+            difference = xp.where(finite, g64 - w64, 0)
+        norm, distance = (float(xp.sqrt((v * v).sum())) for v in (xp.where(finite, w64, 0), difference))
+        if kinked and distance <= KINK_NORM * norm:  # a NaN among them is no distance
+            good, ratio = xp.ones_like(good), xp.minimum(ratio, 1.0)
+        if not bool(good.all()):
+            bad = int(good.size - int(good.sum()))
+            at = tuple(int(i) for i in xp.argwhere(~good)[0])
+            got_one, right = float(g64[at]), float(w64[at])
             return Judgement(
                 False, math.inf, math.inf,
-                f"result {k}: {bad} of {w.size} values are wrong, the first at {at}: {g64[at]:.6g} where {w64[at]:.6g} is right, {limit[at]:.2g} allowed"
-                + (" (NaN: never written, or computed from what nobody wrote)" if np.isnan(g64[at]) else ""),
+                f"result {k}: {bad} of {w.size} values are wrong, the first at {at}: {got_one:.6g} where {right:.6g} is right, {float(limit[at]):.2g} allowed"
+                + (" (NaN: never written, or computed from what nobody wrote)" if math.isnan(got_one) else ""),
             )  # fmt: skip
-        norm = float(np.linalg.norm(w64[finite]))
-        distance = float(np.linalg.norm((g64 - w64)[finite]))
         relative = max(relative, distance / norm if norm else distance)
         worst = max(worst, float(ratio.max()))
     return Judgement(True, relative, worst, "")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 SAMPLE_MS = 2.0  # a sample takes at least this long, so that the clock's own cost vanishes
+REHEARSAL = False  # the GPU's path without a GPU (bench/rehearsal.py): everything runs, and no time that is read goes into a record
 LEAST_ROUNDS, MOST_ROUNDS = 8, 60  # 8: the fewest pairs whose confidence interval at 99% is finite
 
 

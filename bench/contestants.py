@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import gpudl
-from bench import check
+from bench import check, clocks
 from bench.shapes import A, Shape
 from gpudl import _dtypes, kernels
 from gpudl.autograd import Cost, Op, Sample
@@ -215,7 +215,9 @@ class Gpudl(Contestant):
     def _capture(self, calls: list[Callable[[], Any]]) -> tuple[Callable[[], Any], Any]:
         cupy = self.device.xp
         stream = cupy.cuda.Stream(non_blocking=True)
-        with stream:
+        # Memory that is freed during a capture is still written by every replay: a pool of its own keeps it away from everybody else.
+        pool = cupy.cuda.MemoryPool()
+        with stream, cupy.cuda.using_allocator(pool.malloc):
             for call in dict.fromkeys(calls):
                 call()  # the pool now holds what capture will ask for
             stream.synchronize()
@@ -224,7 +226,7 @@ class Gpudl(Contestant):
             graph = stream.end_capture()
         graph.launch()
         cupy.cuda.Device().synchronize()
-        return graph.launch, outputs
+        return lambda pool=pool: graph.launch(), outputs
 
     def _wipe(self, raw: Any) -> None:
         for t in raw:
@@ -232,8 +234,22 @@ class Gpudl(Contestant):
                 check.poison(t._array)
 
 
-def reference(case: Case, sample: Sample, seed: int) -> list[Any]:
-    """The case in float64 on the CPU, whose forward is checked by hand-worked values and whose backward by finite differences."""
+LARGE = 3e10, 1 << 24  # FLOPs or elements from which the reference of a GPU run is computed on the GPU
+
+
+def reference(case: Case, sample: Sample, seed: int, device: str = "cpu") -> list[Any]:
+    """The case in float64 on the CPU, whose forward is checked by hand-worked values and whose backward by finite differences.
+
+    Of a large case on a GPU PyTorch's float64 is the reference: the CPU would take longer than all that is measured. The small sizes of the same
+    op, where both are there, show that the two agree: an opponent is checked against the same reference.
+    """
+    if device == "cuda" and (case.cost.flops > LARGE[0] or case.shape.elements > LARGE[1]):
+        torch = Torch("cuda", precision="ieee")
+        if not torch.missing() and not torch.refuses(case):
+            torch.settings()
+            floating = lambda a, _: a.astype(np.float64) if a.dtype.kind == "f" or a.dtype == _dtypes.bfloat16 else a  # noqa: E731
+            args, kwargs = convert(sample, floating)
+            return torch.collect(torch.call(case, Sample(*args, **kwargs), seed)())
     cpu = Gpudl("cpu")
     return cpu.collect(cpu.call(case, sample, seed, np.float64)())
 
@@ -338,7 +354,7 @@ class Torch(Contestant):
         for o in outs:
             dy = cotangent(tuple(o.shape), case.dtype, seed)
             t = torch.from_numpy(dy.view(np.int16)).view(torch.bfloat16) if dy.dtype == _dtypes.bfloat16 else torch.from_numpy(dy)
-            t = t.to(self.device)
+            t = t.to(device=self.device, dtype=o.dtype)
             dys.append(t.contiguous(memory_format=torch.channels_last) if self.layout and t.ndim == 4 else t)
         return lambda: torch.autograd.grad(outs, leaves, dys, retain_graph=True, allow_unused=True)
 
@@ -530,7 +546,7 @@ class Cupy(Numpy):
             import cupy  # noqa: F401
         except ImportError:
             return "CuPy is not installed"
-        return ""
+        return "CuPy is a stand-in here" if clocks.REHEARSAL else ""
 
     @property
     def xp(self) -> Any:
@@ -607,16 +623,20 @@ class Jax(Numpy):
         return Runner(calls, lambda raw: [np.asarray(raw)])
 
 
-def opponents(device: str) -> list[Contestant]:
+def opponents(device: str, compiled: bool = False) -> list[Contestant]:
     """All that can stand beside gpudl on this device, the main one first."""
     if device == "cpu":
         return [Torch(), Torch(layout="channels_last"), Numpy(), Jax()]
     if device == "cuda":
-        return [Torch("cuda"), Torch("cuda", mode="graph"), Torch("cuda", "channels_last", "graph"), Torch("cuda", mode="compile"), Cupy()]
+        found = [Torch("cuda"), Torch("cuda", mode="graph"), Torch("cuda", "channels_last", "graph"), Cupy()]
+        return [*found, Torch("cuda", mode="compile")] if compiled else found
     return []
 
 
-def rungs(case: Case, device: str, sanitize: bool = False) -> list[Gpudl]:
-    """gpudl with each rung of each ladder that the case launches."""
-    return [Gpudl(device, ladder, rung.name, sanitize) for ladder in ladders(case.op, case.way) for rung in kernels.ladder(ladder)
-            if rung.backend == "cuda" or device == "cuda"]  # fmt: skip
+def rungs(case: Case, device: str, sanitize: bool = False, last: int = 0) -> list[Gpudl]:
+    """gpudl with each rung of each ladder that the case launches; last: only so many of each ladder."""
+    found = []
+    for name in ladders(case.op, case.way):
+        mine = [rung for rung in kernels.ladder(name) if rung.backend == "cuda" or (device == "cuda" and not clocks.REHEARSAL)]
+        found += [Gpudl(device, name, rung.name, sanitize) for rung in mine[-last:]]
+    return found

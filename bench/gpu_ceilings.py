@@ -50,7 +50,7 @@ def wgmma_source(kind: str = "bf16") -> str:
     k, name = (16, "bf16.bf16") if kind == "bf16" else (8, "tf32.tf32")
     registers = ", ".join(f"%{i}" for i in range(128))
     operands = ", ".join(f'"+f"(d[{i}])' for i in range(128))
-    transpose = ", 0, 0" if kind == "bf16" else ""
+    instruction = f"wgmma.mma_async.sync.aligned.m64n256k{k}.f32.{name} {{{registers}}}, %128, %129, p, 1, 1{', 0, 0' if kind == 'bf16' else ''};"
     return f"""
 extern "C" __global__ void __launch_bounds__(256) ceiling_wgmma(float* out, int rounds) {{
     __shared__ alignas(1024) unsigned tiles[10240];
@@ -67,7 +67,7 @@ extern "C" __global__ void __launch_bounds__(256) ceiling_wgmma(float* out, int 
         asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
         for (int u = 0; u < 4; ++u)
-            asm volatile("{{ .reg .pred p; setp.ne.b32 p, 1, 0; wgmma.mma_async.sync.aligned.m64n256k{k}.f32.{name} {{{registers}}}, %128, %129, p, 1, 1{transpose}; }}"
+            asm volatile("{{ .reg .pred p; setp.ne.b32 p, 1, 0; {instruction} }}"
                          : {operands} : "l"(a), "l"(b));
         asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
         asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");

@@ -22,6 +22,7 @@ from gpudl.autograd import Op
 HEADLINE = ["matmul", "linear", "conv2d", "conv2d_dgrad", "conv2d_wgrad", "conv2d_relu_max_pool2d", "max_pool2d", "avg_pool2d", "batch_norm",
             "batch_norm_relu", "relu", "add", "mul", "softmax", "log_softmax", "cross_entropy", "sum", "mean", "exp", "gelu", "copy"]  # fmt: skip
 VIEWS = {"expand", "permute", "reshape", "slice"}  # no memory is touched: nothing to measure
+SLOW = 3e10  # FLOPs above which only the last rungs of a ladder run: the first ones would take seconds a call
 EMULATED = (20_000, 3e6)  # elements and FLOPs that the emulator computes in reasonable time
 WARM_CAP = 64  # copies of the inputs that rotate through the L2 at most
 
@@ -45,7 +46,7 @@ def cases(names: Iterable[str], device: str, dtype: str = "float32", large: bool
     for name in names:
         op = registry()[name]
         grid = shapes.grid(op)
-        if device == "emulator":
+        if device == "emulator" or clocks.REHEARSAL:
             small = [s for s in grid if s.elements <= EMULATED[0] and Case(op, s).cost.flops <= EMULATED[1]]
             grid = small or [s for s in shapes.own(op) if s.elements <= EMULATED[0]][:2]
         elif device == "cpu" and not large:
@@ -88,7 +89,7 @@ def fresh_seed() -> int:
     return int.from_bytes(os.urandom(4), "little")
 
 
-def verify(who: Contestant, case: Case, sample: Any, seed: int, want: list[Any]) -> tuple[check.Judgement, Any]:
+def verify(who: Contestant, case: Case, sample: Any, seed: int, want: list[Any], on_gpu: bool = False) -> tuple[check.Judgement, Any]:
     """The case twice on poisoned memory (a result that changes from run to run is a race), against the reference."""
     before = who.launches if isinstance(who, Gpudl) else 0
     with who.poisoned():
@@ -97,7 +98,7 @@ def verify(who: Contestant, case: Case, sample: Any, seed: int, want: list[Any])
         second = runner.collect(runner.calls[0]())
     if isinstance(who, Gpudl) and not who.ran(before):
         raise _NotTaken(f"{who.ladder}/{who.rung} does not take this size")
-    verdicts = [judge(case, got, want) for got in (first, second)]
+    verdicts = [judge(case, got, want, on_gpu) for got in (first, second)]
     return next((v for v in verdicts if not v.ok), verdicts[1]), runner
 
 
@@ -105,9 +106,12 @@ class _NotTaken(Exception):
     pass
 
 
-def judge(case: Case, got: list[Any], want: list[Any]) -> check.Judgement:
+def judge(case: Case, got: list[Any], want: list[Any], on_gpu: bool = False) -> check.Judgement:
     kinked = case.way == "backward" and (case.op.name in check.KINKED or case.op.name == "linear" and len(case.shape.args) > 3)
-    return check.judge(got, want, case.dtype, case.length, max((a.size for a in case.shape.arrays), default=1), kinked)
+    xp: Any = np
+    if on_gpu and sum(w.size for w in want if w is not None) > 1 << 20:
+        import cupy as xp
+    return check.judge(got, want, case.dtype, case.length, max((a.size for a in case.shape.arrays), default=1), kinked, xp)
 
 
 def memory_needed(case: Case, device: str) -> int:
@@ -131,7 +135,7 @@ def measure(
         if needed > there:
             raise MemoryError(f"needs about {needed / 2**30:.1f} GiB, {there / 2**30:.1f} GiB are free")
         sample = case.inputs(seed)
-        want = contestants.reference(case, sample, seed)
+        want = contestants.reference(case, sample, seed, device)
     except MemoryError as error:
         return [row | {"status": "skipped", "reason": f"memory: {error}"} for row in rows]
     except Exception as error:
@@ -144,7 +148,7 @@ def measure(
             row |= {"status": "skipped", "reason": missing}
             continue
         try:
-            verdict, runner = verify(who, case, sample, seed, want)
+            verdict, runner = verify(who, case, sample, seed, want, device == "cuda")
         except _NotTaken as error:
             row |= {"status": "skipped", "reason": str(error)}
             continue
@@ -207,7 +211,7 @@ def _timed(
     # Checked again: what the clock ran, on other inputs than before, must still be right.
     second = fresh_seed()
     again = case.inputs(second)
-    want_again = contestants.reference(case, again, second)
+    want_again = contestants.reference(case, again, second, clock.device)
     by_name: dict[str, list[float]] = {}
     for (row, who, runner, timed), values in zip(entries, samples):
         verdict = recheck(who, case, again, second, want_again, runner, timed, want, clock)
@@ -231,6 +235,13 @@ def _timed(
             row["host_us"] = clocks.host_time(runner.calls[0], clock.synchronize, 20)
         by_name[who.name] = values
         out.append(row)
+    if clocks.REHEARSAL:
+        for row in out:
+            if row["status"] == "ok":
+                for name in ("ms", "samples", "gb_s", "tflop_s", "share", "bound", "host_us", "noise_floor"):
+                    row.pop(name, None)
+                row |= {"status": "checked", "reason": "not measured: a rehearsal without a GPU"}
+        return out
     for row in out:
         if row["status"] == "ok" and not row["opponent"]:
             row["against"] = {}
@@ -243,14 +254,14 @@ def _timed(
 def recheck(who: Contestant, case: Case, again: Any, seed: int, want_again: list[Any], runner: Any, timed: clocks.Timed, want: list[Any], clock: Any) -> Any:
     """After timing: the code on fresh inputs; and, where a graph was timed, what that very graph writes when it runs once more over NaN."""
     try:
-        verdict, _ = verify(who, case, again, seed, want_again)
+        verdict, _ = verify(who, case, again, seed, want_again, clock.device == "cuda")
         if verdict.ok and timed.how == "graph" and runner.wipe is not None:
             for raw in timed.outputs:
                 runner.wipe(raw)
             timed.once()
             clock.synchronize()
             for raw in timed.outputs[:: max(1, len(timed.outputs) // 3)]:
-                verdict = judge(case, runner.collect(raw), want)
+                verdict = judge(case, runner.collect(raw), want, clock.device == "cuda")
                 if not verdict.ok:
                     return verdict
         return verdict
@@ -363,6 +374,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--no-opponents", action="store_true")
     p.add_argument("--sanitize", action="store_true", help="on the emulator: under the sanitizer")
     p.add_argument("--out", default="", metavar="FILE", help="the record (default: bench/results/<machine>/<date>-<commit>.json)")
+    p.add_argument("--compile", action="store_true", help="torch.compile as an opponent: the strongest, but tens of seconds of compiling for each case")
+    p.add_argument("--resume", action="store_true", help="go on with the record that --out names: what it has measured is not measured again")
     p.add_argument("--list", action="store_true", help="the ops and how many sizes each has")
     return p
 
@@ -401,10 +414,12 @@ def main(arguments: list[str]) -> int:
     machine = env.get("gpu", {}).get("name") if device == "cuda" else f"cpu-{env['cpu']}"
     path = options.out or str(records.results_path(machine or "emulator", "" if not options.op else "-".join(options.op)[:40]))
     found = list(cases(options.op or registry(), device, options.dtype, options.large, True, options.shape))
-    with records.Record(path, "ops", environment=env, ceilings=ceiling, method=method(device, options.seconds)) as record:
+    if device == "cuda":
+        found = by_worth(found)
+    with records.Record(path, "ops", options.resume, environment=env, ceilings=ceiling, method=method(device, options.seconds)) as record:
         run(
             record, found, device, options.seconds, options.budget, ceiling, rungs=not options.no_rungs, against=not options.no_opponents,
-            sanitize=options.sanitize,
+            sanitize=options.sanitize, compiled=options.compile,
         )  # fmt: skip
     print(f"record: {path}")
     summary(record.data["rows"])
@@ -427,12 +442,13 @@ def method(device: str, seconds: float) -> dict[str, Any]:
 
 def run(
     record: records.Record, found: list[Case], device: str, seconds: float, budget: float, ceiling: dict[str, Any], rungs: bool = True, against: bool = True,
-    sanitize: bool = False, quiet: bool = False, timing: bool = True,
+    sanitize: bool = False, quiet: bool = False, timing: bool = True, compiled: bool = False,
 ) -> None:  # fmt: skip
     """Measure the cases into the record; those that the budget does not reach are listed as not measured."""
     clock = clock_for(device) if device != "emulator" else clocks.HostClock()
     l2 = l2_bytes(device)
-    others = contestants.opponents(device) if against else []
+    others = contestants.opponents(device, compiled) if against else []
+    done = {tuple(r.get(k) for k in ("op", "way", "shape", "dtype")) for r in record.data["rows"]}  # of an earlier run that this one goes on with
     for who in list(others):
         if missing := who.missing():
             others.remove(who)
@@ -441,12 +457,14 @@ def run(
                 print(f"without {who.name}: {missing}")
     end = time.monotonic() + budget if budget else math.inf
     for case in found:
+        if (case.op.name, case.way, case.shape.label, case.dtype) in done:
+            continue
         if time.monotonic() > end:
             record.add({**base_row(case, Gpudl("cpu"), device), "status": "not measured", "reason": "the time budget was used up"})
             continue
         players: list[Contestant] = [Gpudl(device, sanitize=sanitize)]
         if rungs and device != "cpu":
-            players += contestants.rungs(case, device, sanitize)
+            players += contestants.rungs(case, device, sanitize, last=2 if case.cost.flops > SLOW else 0)
         players += others
         for row in measure(case, players, clock, ceiling, seconds, l2=l2, timing=timing):
             record.add(row)

@@ -46,10 +46,19 @@ class Record:
     `complete` is true only when the block ended by itself; an interrupted run leaves what it had, and says so.
     """
 
-    def __init__(self, path: str | os.PathLike[str], kind: str, **facts: Any):
+    def __init__(self, path: str | os.PathLike[str], kind: str, resume: bool = False, **facts: Any):
+        """resume: keep the rows of a record of this kind that is there already, but for those that its budget did not reach."""
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.data: dict[str, Any] = {"schema": SCHEMA, "kind": kind, "complete": False, "started": now(), **facts, "rows": []}
+        if os.environ.get("GPUDL_BENCH_REHEARSAL"):
+            self.data["rehearsal"] = True
+        if resume and self.path.exists():
+            with contextlib.suppress(ValueError):
+                old = load(self.path)
+                if old["kind"] == kind:
+                    self.data["rows"] = [r for r in old["rows"] if r.get("status") != "not measured"]
+                    self.data["missing"] = old.get("missing", [])
         self._saved = 0.0
 
     def __enter__(self) -> Record:

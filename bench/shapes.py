@@ -284,7 +284,7 @@ def own(op: type[Op]) -> list[Shape]:
                 return A(v.shape, "bool")
             low, high = (float(np.nanmin(v)), float(np.nanmax(v))) if v.size and np.isfinite(v).all() else (-1.0, 1.0)
             if v.dtype.kind in "iu":
-                return A(v.shape, "label" if v.dtype == np.int64 and low >= 0 else "integer", low, max(high + 1, 1))
+                return A(v.shape, "label" if v.dtype == np.int64 else "integer", low, max(high + 1, 1))
             return A(v.shape, low=low, high=high if high > low else low + 1)
 
         args, kwargs = tuple(map(spec, s.args)), {k: spec(v) for k, v in s.kwargs.items()}
