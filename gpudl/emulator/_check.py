@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    options = parser().parse_args(argv)
+    options = parser().parse_intermixed_args(argv)
     from gpudl._errors import KernelError
     from gpudl.emulator import SanitizerError
 
@@ -125,7 +125,7 @@ def check(options: argparse.Namespace) -> int:
             if function.profile is not None and order == orders[0] and len(function.profile):
                 from gpudl.emulator import _profile
 
-                function.profile.occupancy = _profile.occupancy(function, text, [str(path.parent), str(headers), *options.include], flags)
+                function.profile.occupancy = _profile.occupancy(function, path, flags)
                 print(f"\n{function.profile}")
                 if options.json:
                     Path(options.json).write_text(function.profile.json())

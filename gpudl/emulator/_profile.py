@@ -287,18 +287,17 @@ _PER_SM = {
 }
 
 
-def occupancy(function: Function, source: str, include_dirs: Sequence[str], options: Sequence[str]) -> Occupancy | None:
+def occupancy(function: Function, path: Path, options: Sequence[str]) -> Occupancy | None:
     """Blocks an SM for the last launch's sizes; None without NVRTC, or where it does not compile the source."""
     try:
         from gpudl import _nvrtc
+        from gpudl.kernels import nvrtc_source
 
         arch = function.module.architecture
-        compiled = _nvrtc.compile(
-            source,
-            arch=f"sm_{arch}{'a' if arch >= 90 else ''}",
-            options=[o for o in options if o.startswith(("-D", "-std"))],
-            include_dirs=include_dirs,
-        )
+        source, rest = nvrtc_source(path, tuple(o for o in options if o.startswith(("-D", "-I", "-std"))))
+        folders = [str(path.parent), *(o[2:] for o in rest if o.startswith("-I"))]
+        standard = [o for o in rest if not o.startswith("-I")]
+        compiled = _nvrtc.compile(source, path.name, f"sm_{arch}{'a' if arch >= 90 else ''}", standard, folders)
         found = compiled.functions.get(function.name) or next(v for k, v in compiled.functions.items() if function.name in k)
     except Exception:
         return None
