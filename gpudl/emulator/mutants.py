@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from gpudl import _dtypes
 from gpudl.emulator import SanitizerError, _build, _launch, _memory
 from gpudl.emulator._errors import CompileError
 
