@@ -88,8 +88,8 @@ def test_all_zero_gradients_without_eps_give_nan_and_no_warning() -> None:
 # ---------------------------------------------------------------------------------------------------------------- the fused launches
 @pytest.mark.emulator
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-@pytest.mark.parametrize(("kind", "options"), EVERY)
-def test_fused_launch_agrees_with_the_cpu(kind, options, dtype) -> None:
+@pytest.mark.parametrize(("kind", "options", "rung"), [(k, o, r.name) for k, o in EVERY for r in kernels.ladder(k.ladder)])
+def test_fused_launch_agrees_with_the_cpu(kind, options, rung, dtype) -> None:
     """Several chunks, a 0-d and an empty parameter, one without a gradient in one step, a learning rate that changes; sanitized in float32."""
     rng = np.random.default_rng(0)
     shapes = [(3, 2), (), (CHUNK + 9,), (5,), (0, 2)]
@@ -99,7 +99,7 @@ def test_fused_launch_agrees_with_the_cpu(kind, options, dtype) -> None:
     for device, kept in (("cpu", gpudl.float64), ("emulator", held)):
         params[device] = [leaf(v.astype(kept), device=device) for v in values]
         optimisers[device] = kind([{"params": params[device][:2]}, {"params": params[device][2:], "lr": 0.02}], lr=0.01, **options)
-    with kernels.emulation(sanitize=dtype == "float32"):
+    with kernels.use(kind.ladder, rung), kernels.emulation(sanitize=dtype == "float32"):
         for step in range(3):
             # away from 0, where the decay may cancel the gradient and RMSprop would divide what is left by itself
             gradients = [(rng.choice([-1, 1], s) * rng.uniform(0.5, 1.5, s)).astype(held) for s in shapes]
@@ -140,6 +140,22 @@ def test_one_launch_a_group_and_dtype_and_nothing_is_uploaded_twice(monkeypatch)
     ps[0].grad = gpudl.tensor(np.ones(3), device="emulator")  # the buffer has moved
     o.step()
     assert len(uploads) == 2  # that gradient, and the table of its dtype
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam])
+def test_parameters_that_start_anywhere(kind) -> None:
+    """A view one element into its memory is not aligned to 16 bytes; the vector rung must notice."""
+    memory = gpudl.tensor(np.arange(11, dtype=np.float32), device="emulator")
+    p = memory[1:].detach().requires_grad_()
+    q = leaf(np.arange(1, 11, dtype=np.float32))
+    g = np.linspace(-1, 1, 10, dtype=np.float32)
+    p.grad, q.grad = gpudl.tensor(g, device="emulator"), gpudl.tensor(g)
+    with kernels.emulation(sanitize=True):
+        kind([p], lr=0.5).step()
+    kind([q], lr=0.5).step()
+    np.testing.assert_allclose(p.detach().cpu().numpy(), q.detach().numpy(), rtol=1e-6)
+    assert memory[0].item() == 0.0
 
 
 @pytest.mark.emulator

@@ -247,7 +247,7 @@ class Optimizer:
         table, chunks = self._table(group, device, params[0].dtype, tuple(rows))
         hyper = self._hyper_array(group, device)
         kernels.launch(
-            device, self.ladder, {"like": params[0]._array, "table": table, "hyper": hyper, "chunks": chunks}, defines=self._defines(group)
+            device, self.ladder, {"like": held[0], "table": table, "hyper": hyper, "chunks": chunks}, defines=self._defines(group)
         )
         for p, array in back:
             kernels.copy_into(device, p._array, array)
