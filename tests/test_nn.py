@@ -721,6 +721,42 @@ def test_what_keeps_modules_apart(calls):
     assert calls["conv2d_relu_max_pool2d"] == 0 and at.shape == y.shape == (1, 1, 2, 2)
 
 
+def test_a_picked_rung_is_launched(calls):
+    """`kernels.use` of a ladder that the fused op goes past keeps the modules apart; of one that it launches, it does not."""
+    net, x = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3), nn.ReLU()), gpudl.ones(1, 1, 6, 6)
+    with gpudl.kernels.use("max_pool2d.forward", 0):
+        net(x)
+    assert calls["conv2d_relu_max_pool2d"] == 0 and calls["conv2d_relu"] == 1 and calls["linear_act"] == 1
+    with gpudl.kernels.use("unary.forward", 0):
+        net(x)
+    assert calls["conv2d_relu"] == 1 and calls["linear_act"] == 1
+    with gpudl.kernels.use("matmul.forward", 0):
+        net(x)
+    assert calls["conv2d_relu_max_pool2d"] == 1 and calls["linear_act"] == 2
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_an_empty_batch(training):
+    net = conv_net().train(training)
+    x = gpudl.zeros(0, 2, 8, 8, requires_grad=True)
+    for mode in (True, False):
+        with nn.set_fusion_enabled(mode):
+            y = net(x)
+        assert y.shape == (0, 3)
+        y.sum().backward()
+        assert x.grad.shape == (0, 2, 8, 8) and all((array(p.grad) == 0).all() for p in net.parameters())
+
+
+def test_a_state_goes_through_a_file(tmp_path):
+    net, other = conv_net(), conv_net()
+    gpudl.save(net.state_dict(), tmp_path / "net.safetensors")
+    assert repr(other.load_state_dict(gpudl.load(tmp_path / "net.safetensors"))) == "<All keys matched successfully>"
+    x = gpudl.ones(2, 2, 8, 8)
+    assert (array(net.eval()(x)) == array(other.eval()(x))).all()
+    with pytest.raises(RuntimeError, match=r'Missing key.*"0.bias".*\n.*Unexpected key.*"17.weight"'):
+        nn.Sequential(nn.Linear(3, 2)).load_state_dict({"17.weight": np.zeros(1), "0.weight": np.zeros((2, 3))})
+
+
 def test_fusion_switch(calls):
     net, x = nn.Sequential(nn.Linear(3, 2), nn.ReLU()), gpudl.ones(2, 3)
     assert nn.is_fusion_enabled()

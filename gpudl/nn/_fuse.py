@@ -1,7 +1,8 @@
 """Neighbours in a Sequential that run as one op.
 
 A plan is made once from the modules' exact types. Each step asks at every call whether something could see the middle (a hook, a `forward`
-of the instance's own) or whether a setting forbids the fused op; then the modules run one by one, with the same results.
+of the instance's own), whether a setting forbids the fused op, or whether `kernels.use` has picked a rung that the fused op would not launch;
+then the modules run one by one, with the same results.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextvars
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpudl import _dtypes, autograd, ops
+from gpudl import _dtypes, autograd, kernels, ops
 from gpudl._tensor import Tensor
 from gpudl.nn.activation import ReLU, Sigmoid, Tanh
 from gpudl.nn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Linear, MaxPool2d
@@ -71,7 +72,14 @@ def plan(modules: Sequence[Any]) -> list[tuple[Any, Any]]:
     return steps
 
 
-def _watched(*modules: Any) -> bool:
+RELU = ("unary.forward", "unary.backward")  # ladders that a fused op does without
+CONV_POOL = ("conv2d.forward", "max_pool2d.forward", "max_pool2d.backward", *RELU)
+
+
+def _apart(modules: tuple[Any, ...], ladders: tuple[str, ...]) -> bool:
+    picked = kernels.picked()
+    if picked and any(name in picked for name in ladders):
+        return True
     for m in modules:
         own = m.__dict__
         if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"] or "forward" in own:
@@ -84,7 +92,7 @@ def _conv(conv: Any) -> tuple[Any, ...]:
 
 
 def conv_relu_pool(x: Any, conv: Any, relu: Any, pool: Any) -> Any:
-    if pool.return_indices or _watched(conv, relu, pool):
+    if pool.return_indices or _apart((conv, relu, pool), CONV_POOL):
         return pool(conv_relu(x, conv, relu))
     return ops.conv2d_relu_max_pool2d(
         x,
@@ -98,19 +106,19 @@ def conv_relu_pool(x: Any, conv: Any, relu: Any, pool: Any) -> Any:
 
 
 def conv_relu(x: Any, conv: Any, relu: Any) -> Any:
-    return relu(conv(x)) if _watched(conv, relu) else ops.conv2d_relu(x, *_conv(conv))
+    return relu(conv(x)) if _apart((conv, relu), RELU) else ops.conv2d_relu(x, *_conv(conv))
 
 
 def linear_act(x: Any, linear: Any, act: Any) -> Any:
     kind = _KINDS[type(act)]
     # In halves a sigmoid of the unrounded sum differs from that of the rounded one; ReLU and rounding may change places.
-    if _watched(linear, act) or (kind != "relu" and isinstance(x, Tensor) and x.dtype in _dtypes.HALVES):
+    if _apart((linear, act), RELU) or (kind != "relu" and isinstance(x, Tensor) and x.dtype in _dtypes.HALVES):
         return act(linear(x))
     return ops.linear_act(x, linear.weight, linear.bias, kind)
 
 
 def norm_relu(x: Any, norm: Any, relu: Any) -> Any:
-    if _watched(norm, relu):
+    if _apart((norm, relu), RELU):
         return relu(norm(x))
     out = ops.batch_norm_relu(x, *norm.arguments(x))
     norm.count()
