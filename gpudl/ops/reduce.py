@@ -204,7 +204,7 @@ def shapes(rng: Any) -> Any:
     yield Sample(rng.normal(size=(3, 4, 2, 5)), dim=(0, 2, 3))
     yield Sample(rng.normal(size=(2, 3, 2, 3, 2, 2)), dim=(0, 2, 4))
     yield Sample(rng.normal(size=(6, 5)).T, dim=-1)
-    yield Sample(rng.normal(size=(90, 34)), dim=0)
+    yield Sample(rng.normal(size=(91, 34)), dim=0)
     yield Sample(rng.normal(size=()))
 
 
@@ -282,6 +282,7 @@ class Sum(Reduction, name="sum"):
     def samples(rng: Any) -> Any:
         yield from shapes(rng)
         yield Sample(rng.normal(size=(5000,)))
+        yield Sample(rng.normal(size=(3, 2, 711)), dim=(0, 2))  # two uneven pieces of three rows each
         yield Sample(np.zeros((3, 0)), dim=1)
         yield Sample(np.zeros((0, 3)), dim=1)
         yield Sample(rng.integers(-100, 100, size=(3, 40)).astype(np.int32), dim=1)

@@ -14,7 +14,7 @@ extern "C" __global__ void index_linear(const T* __restrict__ index, int64_t* __
     int64_t at[1];
     offsets(dims, i, at, 1);
     int64_t v = int64_t(index[at[0]]);
-    if (v < -n || v >= n) {
+    if (v < -n || v >= n) {  // kept: a wrong index is the caller's error, and tests/test_index.py makes it
         atomicMax(flag, 2);  // gpudl._device.FLAGS
         v = 0;
     }
