@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from typing import Any
 
@@ -22,7 +23,7 @@ def compiled() -> Any:
 def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Uninitialised memory of this thread that the next call with the same name hands out again: no page faults in a training step."""
     kept: dict[str, np.ndarray] = _local.__dict__
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     if name not in kept or kept[name].size < size:
         kept[name] = np.empty(size, np.uint8)
     return kept[name][:size].view(dtype).reshape(shape)
