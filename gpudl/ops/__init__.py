@@ -126,6 +126,7 @@ from gpudl.ops.index import (
     vstack,
     written,
 )
+from gpudl.ops.layer_norm import layer_norm
 from gpudl.ops.linear import linear, linear_act
 from gpudl.ops.log_softmax import log_softmax
 from gpudl.ops.losses import binary_cross_entropy, binary_cross_entropy_with_logits, huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
@@ -176,6 +177,7 @@ from gpudl.ops.view import (
 )
 
 __all__ = [
+    "layer_norm",
     "abs",
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
