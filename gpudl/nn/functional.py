@@ -8,7 +8,7 @@ from typing import Any
 
 from gpudl import ops
 from gpudl._errors import ShapeError
-from gpudl._tensor import Tensor, as_shape
+from gpudl._tensor import Tensor
 from gpudl.ops import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
@@ -32,6 +32,7 @@ from gpudl.ops import (
     huber_loss,
     kl_div,
     l1_loss,
+    layer_norm,
     leaky_relu,
     linear,
     logsigmoid,
@@ -127,22 +128,6 @@ def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     return ops.softmax(-input, _implicit_dim("softmin", input.ndim) if dim is None else dim, dtype=dtype)
 
 
-def layer_norm(
-    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
-) -> Tensor:
-    """(x - mean) / sqrt(var + eps) * weight + bias over the last dimensions, which must be normalized_shape; ShapeError where they are not.
-
-    Halves are computed in float32. Source: Ba et al. 2016, arXiv:1607.06450.
-    """
-    shape = as_shape((normalized_shape,))
-    if not shape or input.shape[-len(shape) :] != shape:
-        raise ShapeError(f"layer_norm: input is {tuple(input.shape)}; its last dimensions must be normalized_shape = {shape}")
-    for name, t in (("weight", weight), ("bias", bias)):
-        if t is not None and t.shape != shape:
-            raise ShapeError(f"layer_norm: {name} is {tuple(t.shape)}; it must be normalized_shape = {shape}")
-    return _scaled(_standardised(input, tuple(range(-len(shape), 0)), eps), weight, bias).to(input.dtype)
-
-
 def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """Mean 0 and variance 1 over each of num_groups groups of channels of each sample (N, C, ...), then weight and bias of shape (C,).
 
@@ -157,20 +142,11 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
     for name, t in (("weight", weight), ("bias", bias)):
         if t is not None and t.shape != (C,):
             raise ShapeError(f"group_norm: {name} is {tuple(t.shape)}; it must be ({C},), one value a channel")
-    grouped = input.reshape(N, num_groups, C // num_groups * math.prod(input.shape[2:]))
-    y = _standardised(grouped, (-1,), eps).reshape(input.shape)
-    return _scaled(y, None if weight is None else weight.reshape(each), None if bias is None else bias.reshape(each)).to(input.dtype)
-
-
-def _standardised(x: Tensor, dim: tuple[int, ...], eps: float) -> Tensor:
-    x = x.float() if x.dtype.itemsize == 2 else x
-    centred = x - x.mean(dim, keepdim=True)
-    return centred * ((centred * centred).mean(dim, keepdim=True) + eps).rsqrt()
-
-
-def _scaled(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    y = y if weight is None else y * weight
-    return y if bias is None else y + bias
+    size = C // num_groups * math.prod(input.shape[2:])
+    wide = input.float() if input.itemsize == 2 else input
+    y = layer_norm(wide.reshape(N, num_groups, size), size, eps=eps).reshape(input.shape)
+    y = y if weight is None else y * weight.reshape(each)
+    return (y if bias is None else y + bias.reshape(each)).to(input.dtype)
 
 
 def embedding(

@@ -149,7 +149,7 @@ class LayerNorm(Op, name="layer_norm"):
             n = shape[len(shape) - dims :]
             # of two values, xhat is 1 and -1 and dx cancels but for eps: what is left is the rounding of its terms
             yield Sample(rng.normal(1, 2, size=shape), n, rng.normal(size=n), rng.normal(size=n), _tolerance=8 if n == (2,) else 1)
-        yield Sample(rng.normal(size=(4, 5)), 5)
+        yield Sample(rng.normal(size=(4, 5)), (5,))
         yield Sample(rng.normal(size=(4, 5)), [5], bias=rng.normal(size=5), eps=0.1)
 
     def errors() -> Any:
