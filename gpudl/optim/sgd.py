@@ -11,7 +11,7 @@ from gpudl.kernels import Kernel, ladder
 from gpudl.optim._optimizer import CHUNK, Optimizer, Params
 
 BLOCK = 256
-chunks = dict(grid=lambda chunks: chunks, block=BLOCK, BLOCK=BLOCK, CHUNK=CHUNK)
+chunks: dict[str, Any] = dict(grid=lambda chunks: chunks, block=BLOCK, BLOCK=BLOCK, CHUNK=CHUNK)
 ladder("sgd.step", Kernel("01_multi_tensor.cu", **chunks), Kernel("02_vector.cu", **chunks))
 
 
