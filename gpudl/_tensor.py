@@ -173,7 +173,9 @@ class Tensor:
         self.requires_grad = requires_grad
         return self
 
-    def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+    def backward(
+        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
         """Add d(self)/d(leaf), weighted with `gradient`, to `.grad` of every leaf; see `gpudl.autograd.backward`."""
         autograd.backward(self, gradient, retain_graph, create_graph, inputs)
 
@@ -195,7 +197,9 @@ class Tensor:
     @data.setter
     def data(self, value: Tensor) -> None:
         if value.shape != self.shape and self._node is not None:
-            raise ShapeError(f"data: cannot give a tensor of shape {tuple(self.shape)} that is part of a graph the shape {tuple(value.shape)}")
+            raise ShapeError(
+                f"data: cannot give a tensor of shape {tuple(self.shape)} that is part of a graph the shape {tuple(value.shape)}"
+            )
         self._array, self.device, self._storage = value._array, value.device, Storage()
         self._view = self._views = None
 
@@ -226,7 +230,9 @@ class Tensor:
 
     def _check_writable(self, what: str) -> None:
         if self.requires_grad and self._node is None and autograd.is_grad_enabled():
-            raise RuntimeError(f"{what}: a leaf that requires a gradient cannot be changed in place; do it under no_grad(), or clone() first")
+            raise RuntimeError(
+                f"{what}: a leaf that requires a gradient cannot be changed in place; do it under no_grad(), or clone() first"
+            )
         if self._view is not None and autograd.is_grad_enabled():
             base = self._view[0]
             if base.requires_grad and base._node is None:
@@ -262,7 +268,9 @@ class Tensor:
         if result.shape != self.shape:
             raise ShapeError(f"{what}: the result is {tuple(result.shape)} and does not fit in place into {tuple(self.shape)}")
         if not _dtypes.can_cast(result.dtype, self.dtype):
-            raise RuntimeError(f"{what}: the result is {result.dtype} and cannot be written into {self.dtype}; use the out-of-place operation")
+            raise RuntimeError(
+                f"{what}: the result is {result.dtype} and cannot be written into {self.dtype}; use the out-of-place operation"
+            )
         if result.dtype != self.dtype:
             result = result.to(self.dtype)
         if result.requires_grad:
@@ -270,7 +278,9 @@ class Tensor:
                 result = ops.clone(result)
             if self._view is not None and not self._is_tracked():
                 raise RuntimeError(f"{what}: {_UNTRACKED}")
-        for saved in (result._node.saved or {}).values() if isinstance(result._node, autograd.Op) and result._node is not self._node else ():
+        for saved in (
+            (result._node.saved or {}).values() if isinstance(result._node, autograd.Op) and result._node is not self._node else ()
+        ):
             if saved.storage is self._storage:  # its backward reads what is about to be overwritten: it gets a copy
                 saved.array, saved.storage = kernels.contiguous(self.device, saved.array, copy=True), None
         if result._array is not self._array:
