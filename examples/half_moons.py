@@ -116,7 +116,7 @@ def draw(path, model, parts, curves, device):
             ax.scatter(at[:, 0], at[:, 1], s=18, marker=marker, color=colour, edgecolor="white", linewidth=0.4, label=f"class {c}")
         loss, accuracy = evaluate(model, dataset, device)
         ax.set(title=f"{name}: loss {loss:.3f}, accuracy {accuracy:.1%}", xlim=(a[0], a[-1]), ylim=(b[0], b[-1]), aspect="equal")
-        ax.legend(loc="lower left")
+        ax.legend(loc="upper left")
     figure.colorbar(filled, ax=axes[:2], label="probability of class 1", shrink=0.85, ticks=[0, 0.25, 0.5, 0.75, 1])
     for curve, style, name in zip(curves.T, ("-", "--"), ("train", "validation")):
         axes[2].plot(range(1, len(curve) + 1), curve, style, color="black", label=name)

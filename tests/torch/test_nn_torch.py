@@ -294,3 +294,50 @@ def test_load_messages_agree():
         torch.nn.Sequential(torch.nn.Linear(5, 3)).load_state_dict({k: torch.tensor(v) for k, v in wrong.items()})
     said = [line.strip() for line in str(theirs.value).replace("torch.Size([3, 4])", "(3, 4)").replace("torch.Size([3, 5])", "(3, 5)").splitlines()]
     assert [line.strip() for line in str(ours.value).splitlines()] == said
+
+
+def containers(library):
+    class Block(library.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.inner = library.Sequential(library.Linear(width, width), library.ReLU())
+            self.nothing = None
+            self.register_parameter("scale", None)
+
+        def extra_repr(self):
+            return "one line\nanother"
+
+    layers = library.ModuleList([Block(2), Block(2), library.Linear(2, 1), Block(3)])
+    return library.ModuleDict({"layers": layers, "empty": library.ModuleList(), "deep": library.Sequential(library.Sequential(Block(1)))})
+
+
+def test_containers_print_and_name_as_pytorchs():
+    ours, theirs = containers(nn), containers(torch.nn)
+    assert repr(ours) == repr(theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for walk in ("named_modules", "named_children", "named_parameters", "named_buffers"):
+        assert [n for n, _ in getattr(ours, walk)()] == [n for n, _ in getattr(theirs, walk)()]
+
+
+@pytest.mark.parametrize("tie", [False, True])
+def test_tied_parameters(tie):
+    made = []
+    for library in (nn, torch.nn):
+        net = library.Sequential(library.Linear(3, 3), library.Linear(3, 3))
+        if tie:
+            net[1].weight = net[0].weight
+        made.append(([n for n, _ in net.named_parameters()], list(net.state_dict()), len(list(net.parameters()))))
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("name", sorted(n for n in dir(nn) if isinstance(getattr(nn, n), type) and hasattr(torch.nn, n)))
+def test_constructor_signatures(name):
+    """PyTorch's parameters with its defaults, in its order; those that gpudl lacks are refused by name, never ignored."""
+    ours = inspect.signature(getattr(nn, name).__init__).parameters
+    theirs = inspect.signature(getattr(torch.nn, name).__init__).parameters
+    if any(p.kind is p.VAR_POSITIONAL for p in theirs.values()) or name in ("Embedding", "Module", "Parameter", "Unflatten"):
+        pytest.skip("takes anything")
+    deprecated = ("min_value", "max_value")  # Hardtanh's old names
+    assert list(ours) == [n for n in theirs if n not in deprecated]
+    for n, p in ours.items():
+        assert p.default == theirs[n].default, n
