@@ -126,6 +126,10 @@ def channel_sum(a: np.ndarray) -> np.ndarray:
     """Sums over all axes but the second, one axis after the other: short sums of sums lose less than one long sum in float32."""
     if a.ndim > 2 and a.size and a.flags.c_contiguous:
         return a.reshape(a.shape[0], a.shape[1], -1).sum(2).sum(0)
+    last = np.moveaxis(a, 1, -1)
+    if a.ndim > 2 and a.size and last.flags.c_contiguous:  # channels last: NumPy adds rows of C values slowly, BLAS does not
+        rows = last.reshape(len(a), -1, a.shape[1])
+        return np.matmul(np.ones((1, rows.shape[1]), a.dtype), rows)[:, 0].sum(0)
     for axis in range(a.ndim - 1, 1, -1):
         a = a.sum(axis)
     return a.sum(0)
