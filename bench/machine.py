@@ -35,11 +35,11 @@ def shared(before: tuple[float, float] | None, seconds: float, cores: int) -> fl
 
 
 def training(threads: int, record: records.Record, seconds: float) -> None:
-    """LeNet steps beside PyTorch."""
+    """LeNet steps beside PyTorch, first on one thread, for which there are limits; then the process's memory over many steps."""
     from bench import cpu
 
     found: list[dict[str, Any]] = []
-    for batch, count in ((64, threads), (256, threads), (64, 1)):
+    for batch, count in ((64, 1), (256, 1), (64, threads), (256, threads)):
         if any(f["batch"] == batch and f["threads"] == count for f in found):
             continue
         start = time.monotonic()
@@ -47,7 +47,8 @@ def training(threads: int, record: records.Record, seconds: float) -> None:
             probe = time.monotonic()
             cpu.measure(batch, count, 1, 1)
             each = (time.monotonic() - probe) / 3
-            found.append({"model": "LeNet", **cpu.measure(batch, count, max(4, min(40, int(seconds / 3 / max(each, 1e-3)))), 3)})
+            found.append({"model": "LeNet", **cpu.measure(batch, count, max(4, min(40, int(seconds / 4 / max(each, 1e-3)))), 3)})
+            cpu.report(found[-1])
         except Exception as error:
             record.data.setdefault("missing", []).append(f"LeNet B={batch}: {ops._line(error)}")
         record.data["steps"] = found
@@ -55,6 +56,8 @@ def training(threads: int, record: records.Record, seconds: float) -> None:
         seconds -= time.monotonic() - start
         if seconds < 0:
             break
+    record.data["memory_flat"] = cpu.memory_apart(64, 1000)
+    record.save()
 
 
 def main(arguments: list[str]) -> int:
