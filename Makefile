@@ -1,6 +1,7 @@
 # make demo   trains a CNN on handwritten digits        make lint      ruff and mypy
 # make test   runs every test                           make mutants   removes each barrier and bounds check in turn
 # make bench  measures this machine's CPU               make clean     removes .venv and everything built
+# make gpu    tests and measures everything on a GPU
 #
 # Each target sets up .venv by itself: again when pyproject.toml changes or when an NVIDIA driver appears.
 
@@ -10,7 +11,7 @@ CUDA   := $(shell $(PYTHON) -I gpudl/_info.py --extra 2>/dev/null)
 PY     := .venv/bin/python
 MARK   := .venv/.ready-$(if $(CUDA),$(CUDA),cpu)
 
-.PHONY: demo test lint bench mutants clean
+.PHONY: demo test lint bench gpu mutants clean
 demo: $(MARK)-examples
 	$(PY) examples/digits.py
 
@@ -23,6 +24,12 @@ lint: $(MARK)-test
 
 bench: $(MARK)-bench
 	$(PY) -m bench cpu
+
+# Everything an hour on a GPU should bring, into one folder: make gpu RESULTS=folder BUDGET=540 (seconds). Needs no network and no virtual
+# environment where python3 has the packages. Started again with the same RESULTS it goes on where it stopped.
+gpu:
+	@if $(PYTHON) -c 'import numpy, cupy, ml_dtypes, safetensors' 2>/dev/null; then exec $(PYTHON) -m bench gpu; \
+	else $(MAKE) $(MARK)-test $(MARK)-bench && exec $(PY) -m bench gpu; fi
 
 mutants: $(MARK)-test
 	$(PY) -m gpudl.emulator.mutants

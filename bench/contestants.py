@@ -284,8 +284,11 @@ class Torch(Contestant):
         import torch
 
         if self.device != "cpu":
-            torch.backends.cuda.matmul.fp32_precision = self.precision
-            torch.backends.cudnn.conv.fp32_precision = self.precision
+            if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+                torch.backends.cuda.matmul.fp32_precision = self.precision
+                torch.backends.cudnn.conv.fp32_precision = self.precision
+            else:  # before PyTorch 2.9
+                torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
             torch.backends.cudnn.benchmark = True
 
     def refuses(self, case: Case) -> str:

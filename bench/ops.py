@@ -111,7 +111,7 @@ def judge(case: Case, got: list[Any], want: list[Any], on_gpu: bool = False) -> 
     xp: Any = np
     if on_gpu and sum(w.size for w in want if w is not None) > 1 << 20:
         import cupy as xp
-    return check.judge(got, want, case.dtype, case.length, max((a.size for a in case.shape.arrays), default=1), kinked, xp)
+    return check.judge(got, want, case.dtype, case.length, max((a.size for a in case.shape.arrays), default=1), kinked, xp, case.way == "backward")
 
 
 def memory_needed(case: Case, device: str) -> int:
@@ -417,13 +417,14 @@ def main(arguments: list[str]) -> int:
     if device == "cuda":
         found = by_worth(found)
     with records.Record(path, "ops", options.resume, environment=env, ceilings=ceiling, method=method(device, options.seconds)) as record:
+        known = len(record.data["rows"])
         run(
             record, found, device, options.seconds, options.budget, ceiling, rungs=not options.no_rungs, against=not options.no_opponents,
             sanitize=options.sanitize, compiled=options.compile,
         )  # fmt: skip
     print(f"record: {path}")
     summary(record.data["rows"])
-    return exit_code(record.data["rows"])
+    return exit_code(record.data["rows"][known:])
 
 
 def ladders_of(op: type[Op]) -> list[str]:

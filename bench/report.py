@@ -172,6 +172,57 @@ def kernel_table(rows: list[dict[str, Any]], measured: dict[tuple[str, str], dic
     return "".join(out) + "<details><summary>" + f"{len(body)} rungs</summary>" + table(names, body, {3, 4, 5, 6, 7, 8, 9, 10, 11}) + "</details>"
 
 
+def models(rows: list[dict[str, Any]]) -> str:
+    """Whole models: the record of `python -m bench train`."""
+    if not rows:
+        return ""
+    body: list[list[Any]] = []
+    for r in rows:
+        head = [f"{r['op']} B={r['batch']}", r["contestant"]]
+        if r["status"] != "ok":
+            body.append([*head, ("html", f"<span class=quiet>{esc(r['status'])}: {esc(r.get('reason', ''))}</span>"), "", "", "", "", ""])
+        elif r["op"] == "mnist":
+            body.append([*head, f"{r['seconds']:.2f} s to {r['accuracy'][-1]:.2%}", f"{r['epochs']} epochs", "", "", "", ""])
+        else:
+            versus = ("html", "  ".join(f"{ratio(v)[1]} {esc(n)}" for n, v in r.get("against", {}).items()))
+            body.append([*head, ops.human(r["ms"]["median"]), f"{ops.human(r['ms']['p20'])} to {ops.human(r['ms']['p80'])}", f"{r['launches_per_step']:.0f}"
+                         if r.get("launches_per_step") else "", f"{r['host_us_per_launch']:.1f} us" if r.get("host_us_per_launch") else "",
+                         f"{r['peak_bytes'] / 2**20:.1f} MiB" if r.get("peak_bytes") else "", versus])  # fmt: skip
+    names = ["model", "who", "step", "spread", "launches", "host time a launch", "peak memory", "ratio"]
+    return "<h2>Models</h2><p>One training step: forward, loss, backward, SGD with momentum. Losses of three steps agreed before the clock ran.</p>" + table(
+        names, body, {2, 3, 4, 5, 6}
+    )
+
+
+def accumulation(rows: list[dict[str, Any]]) -> str:
+    """The record of `python -m bench accumulate`: the worst distribution of each scheme."""
+    worst: dict[tuple[str, Any], dict[int, tuple[float, str]]] = {}
+    for r in rows:
+        if r.get("distribution") and r["op"] != "sgemm in order":
+            at = worst.setdefault((r["op"], r["promote"]), {})
+            value = float("inf") if r["ratio"] is None else r["ratio"]
+            at[r["K"]] = max(at.get(r["K"], (0.0, "")), (value, r["distribution"]))
+    if not worst:
+        return ""
+    source = "; ".join(sorted({r["source"] for r in rows if r.get("distribution") and r["op"] != "sgemm in order"}))
+    Ks = sorted({K for v in worst.values() for K in v})
+    body = [[op, "" if promote is None else "over all of K" if promote == 0 else f"every {promote}", *(
+        f"{v[K][0]:.2f}x ({v[K][1]})" if K in v else "" for K in Ks)] for (op, promote), v in worst.items()]  # fmt: skip
+    return (f"<h2>Accumulation on tensor cores: {esc(source)}</h2><p>Error of the product over the error of in-order float32, the worst of five distributions. "
+            "1x and below is as accurate as a plain float32 matmul.</p>" + table(["scheme", "promoted", *(f"K = {K}" for K in Ks)], body, set()))  # fmt: skip
+
+
+def agreement(rows: list[dict[str, Any]]) -> str:
+    """The record of `python -m bench small --agree`."""
+    if not rows:
+        return ""
+    body = [[f"{r['ladder']}/{r['rung']}", r["op"], r["shape"], r["status"], f"{100 * r['equal']:.1f}%" if "equal" in r else "",
+             f"{r['worst']:.1e}" if r.get("worst") is not None else "", r.get("reason", "")] for r in rows]  # fmt: skip
+    bad = sum(r["status"] in ("differs", "failed") for r in rows)
+    return (f"<h2>Emulator and GPU</h2><details{' open' if bad else ''}><summary>{len(rows)} comparisons, {bad} that differ or failed</summary>"
+            + table(["rung", "op", "size", "status", "equal bits", "largest difference", "why"], body, {4, 5}) + "</details>")  # fmt: skip
+
+
 def sections(found: list[dict[str, Any]]) -> str:
     """The parts of a long run (make gpu): what ended how."""
     if not found:
@@ -226,7 +277,8 @@ def page(data: dict[str, Any], folder: Path | None = None) -> str:
     env = data["environment"]
     title = f"gpudl on {env.get('gpu', {}).get('name') or env['cpu']}"
     body = [
-        head(data), overall(rows), steps(data.get("steps", [])), sections(data.get("sections", [])), drawn(data, folder), measurements(rows, device),
+        head(data), sections(data.get("sections", [])), overall(rows), steps(data.get("steps", [])), models(data.get("models", [])),
+        accumulation(data.get("accumulate", [])), agreement(data.get("agreement", [])), drawn(data, folder), measurements(rows, device),
         kernel_table(data.get("kernels", []), measured), missing(data), setting(data),
     ]  # fmt: skip
     start = '<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content="width=device-width, initial-scale=1">'
