@@ -166,8 +166,11 @@ class Entry:
 
 
 _TOKEN = re.compile(
-    r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|^#[^\n]*|__attribute__\(\(__hot__\)\)|\bnamespace\b|\btemplate\b|[{};]', re.M
+    r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|^#[^\n]*|__attribute__\(\(__hot__\)\)|\b__global__\b|\bnamespace\b|\btemplate\b|[{};]', re.M
 )
+
+
+_KERNEL = ("__global__", "__attribute__((__hot__))")  # as written, and as the prelude expands it
 
 
 def find_kernels(text: str) -> tuple[list[Entry], list[str]]:
@@ -192,7 +195,7 @@ def find_kernels(text: str) -> tuple[list[Entry], list[str]]:
             statement, template = position, False
         elif token == "template":
             template = True
-        elif token.startswith("__attribute__") and None not in scopes:
+        elif token in _KERNEL and None not in scopes:
             found = _signature(text, position)
             if found is None:
                 continue
@@ -211,18 +214,17 @@ def find_kernels(text: str) -> tuple[list[Entry], list[str]]:
 
 
 def _signature(text: str, position: int) -> tuple[str, str] | None:
-    for match in re.compile(r"([A-Za-z_]\w*)\s*\(|[;{]").finditer(text, position):
+    """Name and parameter list of the function declared at a position."""
+    pattern = re.compile(r"([A-Za-z_]\w*)\s*\(|[;{]")
+    while match := pattern.search(text, position):
         if match[1] is None:
             return None
-        if match[1] in ("__attribute__", "alignas", "decltype", "noexcept"):
-            continue
-        depth, end = 1, match.end()
-        while depth and end < len(text):
-            depth += {"(": 1, ")": -1}.get(text[end], 0)
-            end += 1
-        if match[1] == "__launch_bounds__":
-            continue
-        return match[1], re.sub(r"^#.*$", "", text[match.end() : end - 1], flags=re.M)
+        depth, position = 1, match.end()
+        while depth and position < len(text):
+            depth += {"(": 1, ")": -1}.get(text[position], 0)
+            position += 1
+        if match[1] not in ("__attribute__", "__launch_bounds__", "__cluster_dims__", "__align__", "alignas", "decltype", "noexcept"):
+            return match[1], re.sub(r"^#.*$", "", text[match.end() : position - 1], flags=re.M)
     return None
 
 
@@ -237,7 +239,7 @@ def _split(text: str) -> list[str]:
 
 
 def _parameter(text: str) -> tuple[str, str]:
-    text = re.sub(r"__attribute__\(\(.*?\)\)|\b__restrict(?:__)?\b|=.*", " ", text, flags=re.S)
+    text = re.sub(r"__attribute__\(\(.*?\)\)|\b__restrict(?:__)?\b|\b__grid_constant__\b|=.*", " ", text, flags=re.S)
     array = re.search(r"\[[^]]*\]\s*$", text)
     if array:
         text = text[: array.start()]
@@ -379,69 +381,79 @@ def build(source: str | os.PathLike[str], options: tuple[str, ...], sanitize: bo
 
 def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tuple[str, ...], manifest: Path, architecture: int) -> Built:
     gxx = compiler()[0]
-    flags = [*COMMON, *(SANITIZED if sanitize else FAST), *arguments]
-    include = [f"-I{path.parent}", f"-I{INCLUDE}"]
-    unit = f'#include "{PRELUDE}"\n#include "{path}"\n'
-    text = _run([gxx, "-E", "-x", "c++", *flags, *include, "-"], unit)
-    begin = text.index(MARK) + len(MARK)
-    text = text[:begin] + _without_host_code(text[begin:])
-    text = text[:begin] + _SHARED_ALIGNAS.sub(r"\1 __attribute__((aligned(gpudl_alignas<\2>())))", text[begin:])
-    entries, templates = find_kernels(text[begin:])
-    exports = [Entry(e, e, [], []) for e in expressions if e not in {k.name for k in entries}]
-    for one in exports:  # a template's parameter names are those of its declaration
-        one.parameters, one.types = _template_parameters(text[begin:], one.expression)
+    standard = [a for a in arguments if a.startswith("-std=")]
+    flags = [*COMMON, *(SANITIZED if sanitize else FAST), *standard]
+    search = [*arguments, "-DGPUDL_EMULATOR=1", "-D__CUDACC__=1", f"-I{path.parent}", f"-I{INCLUDE}"]
+    # The user's file is preprocessed by itself, and compiled behind the precompiled prelude. A file that includes system headers is
+    # preprocessed together with the prelude instead, so that no header is seen twice.
+    source = _run([gxx, "-E", "-x", "c++", *search, "-"], f'#include "{path}"\n')
+    headers = {n for n, kind in re.findall(r'^# \d+ "([^"<]+)"((?: \d)*)', source, flags=re.M) if "3" not in kind and os.path.isfile(n)}
+    headers = {n for n in headers - {str(path)} if not n.startswith((str(RUNTIME), str(INCLUDE)))}
+    prefix = ""
+    alone = not re.search(r'^# \d+ "(?![^"]*stdc-predef.h")[^"]*"(?: [124])* 3', source, flags=re.M)
+    if not alone:
+        whole = _run([gxx, "-E", "-x", "c++", *flags, *search, "-"], f'#include "{PRELUDE}"\n#include "{path}"\n')
+        begin = whole.index(MARK) + len(MARK)
+        prefix, source = whole[:begin], whole[begin:]
+    source = _SHARED_ALIGNAS.sub(r"\1 __attribute__((aligned(gpudl_alignas<\2>())))", _without_host_code(source))
+    entries, templates = find_kernels(source)
+    exports = [Entry(e, e, *_template_parameters(source, e)) for e in expressions if e not in {k.name for k in entries}]
     exports = entries + exports
     if not exports and not templates:
         raise CompileError(f"{path}: no __global__ function found")
-    text += "".join(f'\n# 1 "kernel {e.name}"\n{_export(i, e.expression)}\n' for i, e in enumerate(exports))
-    headers = {name for name in re.findall(r'^# \d+ "([^"<]+)"', text, flags=re.M) if os.path.isfile(name) and name != str(path)}
-    headers = {n for n in headers if not n.startswith(("/usr/include", "/usr/lib", str(RUNTIME)))}
+    text = prefix + source + "".join(f'\n# 1 "kernel {e.name}"\n{_export(i, e.expression)}\n' for i, e in enumerate(exports))
     folder = manifest.parent
     target = folder / f"{_digest(text, flags, _runtime_digest())}.so"  # of another content, another name: dlopen knows files by name
     runtime = runtime_path()
     with tempfile.TemporaryDirectory(prefix="gpudl-build-") as work:
-        unit_path, object_path, assembly = Path(work, "unit.ii"), Path(work, "unit.o"), Path(work, "dynamic.s")
-        unit_path.write_text(text)
-        _run([gxx, "-c", "-x", "c++-cpp-output", *flags, str(unit_path), "-o", str(object_path)])
-        objects, dynamic = [str(object_path)], None
-        names = _undefined_tls(object_path)
+        unit, compiled, assembly = Path(work, "unit.ii"), Path(work, "unit.o"), Path(work, "dynamic.s")
+        unit.write_text(text)
+        language = ["-x", "c++", "-include", str(_prelude(tuple(flags)))] if alone else ["-x", "c++-cpp-output"]
+        _run([gxx, "-c", *flags, *language, str(unit), "-o", str(compiled)])
+        objects, dynamic = [str(compiled)], None
+        names = _undefined_tls(compiled)
         if names:  # every `extern __shared__` array of a file names the same memory
             dynamic = names[0]
             labels = "".join(f".globl {n}\n.hidden {n}\n.type {n}, @tls_object\n.size {n}, {DYNAMIC_BYTES}\n{n}:\n" for n in names)
-            assembly.write_text(
-                f'.section .tbss,"awT",@nobits\n.balign 1024\n{labels}.zero {DYNAMIC_BYTES}\n.section .note.GNU-stack,"",@progbits\n'
-            )
+            stack = '.section .note.GNU-stack,"",@progbits\n'
+            assembly.write_text(f'.section .tbss,"awT",@nobits\n.balign 1024\n{labels}.zero {DYNAMIC_BYTES}\n{stack}')
             objects.append(str(assembly))
         wrap = [f"-Wl,--wrap={f}" for f in ("memcpy", "memmove", "memset")] if sanitize else []
+        link = ["-shared", "-nostartfiles", "-Wl,-Bsymbolic", "-Wl,-z,defs", *wrap, *objects, str(runtime), "-lm", "-lc", "-lgcc"]
         with _temporary(target) as temporary:
-            _run(
-                [
-                    gxx,
-                    "-shared",
-                    "-nostartfiles",
-                    *wrap,
-                    *objects,
-                    str(runtime),
-                    "-Wl,-Bsymbolic",
-                    "-Wl,-z,defs",
-                    "-lm",
-                    "-lc",
-                    "-lgcc",
-                    "-o",
-                    str(temporary),
-                ]
-            )
+            _run([gxx, *link, "-o", str(temporary)])
     elf = read_elf(target)
-    listed = [{"name": e.name, "parameters": e.parameters, "types": e.types} for e in exports]
-    facts: dict[str, Any] = {"object": target.name, "entries": listed, "templates": templates, "elf": elf, "dynamic": dynamic,
-             "headers": {n: _digest(Path(n).read_bytes()) for n in sorted(headers)}, "sources": [str(path), *sorted(headers)]}  # fmt: skip
+    facts: dict[str, Any] = {
+        "object": target.name,
+        "entries": [{"name": e.name, "parameters": e.parameters, "types": e.types} for e in exports],
+        "templates": templates,
+        "elf": elf,
+        "dynamic": dynamic,
+        "headers": {n: _digest(Path(n).read_bytes()) for n in sorted(headers)},
+        "sources": [str(path), *sorted(headers)],
+    }
     with _temporary(manifest) as temporary:
         temporary.write_text(json.dumps(facts))
-    return Built(target, listed, templates, elf, dynamic, architecture, facts["sources"])
+    return Built(target, facts["entries"], templates, elf, dynamic, architecture, facts["sources"])
+
+
+@functools.cache
+def _prelude(flags: tuple[str, ...]) -> Path:
+    """The prelude precompiled for these flags: its header, with the compiler's image of it beside it."""
+    folder = cache_folder() / f"prelude-{_digest(flags, _runtime_digest())}"
+    header = folder / PRELUDE.name
+    image = folder / f"{PRELUDE.name}.gch"
+    if not image.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with _temporary(header) as temporary:  # what g++ reads where it does not accept the image
+            temporary.write_text(f'#include "{PRELUDE}"\n')
+        with _temporary(image) as temporary:
+            _run([compiler()[0], *flags, "-x", "c++-header", str(PRELUDE), "-o", str(temporary)])
+    return header
 
 
 # nvcc takes `__shared__ alignas(16) float s[4]`; after g++'s thread_local the standard form may not stand, the GNU form may.
-_SHARED_ALIGNAS = re.compile(r"(thread_local __constinit __attribute__\(\(aligned\(128\)\)\))\s*alignas\s*\(((?:[^()]|\([^()]*\))*)\)")
+_SHARED_ALIGNAS = re.compile(r"(__shared__|thread_local __constinit __attribute__\(\(aligned\(128\)\)\))\s*alignas\s*\(((?:[^()]|\([^()]*\))*)\)")
 
 
 _HOST = re.compile(r"<<<|\bcuda[A-Z]\w*\s*\(")
@@ -475,7 +487,7 @@ def _export(number: int, expression: str) -> str:
 
 def _template_parameters(text: str, expression: str) -> tuple[list[str], list[str]]:
     name = re.split(r"[<(]", expression)[0].split("::")[-1].strip()
-    for match in re.finditer(r"__attribute__\(\(__hot__\)\)", text):
+    for match in re.finditer(r"__attribute__\(\(__hot__\)\)|\b__global__\b", text):
         found = _signature(text, match.end())
         if found and found[0] == name:
             pieces = [p for p in _split(found[1]) if p.strip() and p.strip() != "void"]

@@ -11,7 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#ifndef GPUDL_EMULATOR
 #define GPUDL_EMULATOR 1
+#define __CUDACC__ 1
+#endif
 #ifndef __CUDA_ARCH__
 #define __CUDA_ARCH__ 900
 #endif
