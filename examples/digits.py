@@ -142,6 +142,7 @@ def main():
     parser.add_argument("--train", type=int, default=None, help="use only this many training images")
     parser.add_argument("--output", type=Path, default=Path("out"), help="folder for the pictures")
     args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)  # now, so that a folder that cannot be written does not cost a training run
     args.best_epoch = 0
 
     start = time.perf_counter()
@@ -159,7 +160,6 @@ def main():
     for (name, (loss, accuracy, _)), part in zip(results.items(), (training, validation, test)):
         print(f"{name:10s}  {len(part):5d} images   loss {loss:.4f}   accuracy {accuracy:7.2%}")
 
-    args.output.mkdir(parents=True, exist_ok=True)
     curves, mistakes = args.output / "digits_curves.png", args.output / "digits_mistakes.png"
     if len(history):
         draw_curves(curves, history, args.best_epoch)

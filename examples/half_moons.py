@@ -146,6 +146,7 @@ def main():
     parser.add_argument("--train", type=int, default=300, help="training points")
     parser.add_argument("--output", type=Path, default=Path("out"), help="folder for the picture")
     args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)  # now, so that a folder that cannot be written does not cost a training run
 
     gpudl.manual_seed(args.seed)
     moons = half_moons(args.train + 1000, noise=args.noise, seed=args.seed)
@@ -159,7 +160,6 @@ def main():
     for name, part in (("train", training), ("validation", validation), ("test", test)):
         loss, accuracy = evaluate(model, part, args.device)
         print(f"{name:10s}  {len(part):4d} points   loss {loss:.4f}   accuracy {accuracy:6.1%}")
-    args.output.mkdir(parents=True, exist_ok=True)
     picture = args.output / "half_moons.png"
     draw(picture, model, {"train": training, "validation": validation}, curves, args.device)
     print(f"Decision boundary and losses: {picture.resolve()}")

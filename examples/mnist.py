@@ -143,6 +143,7 @@ def main():
     parser.add_argument("--train", type=int, default=None, help="use only this many training images")
     parser.add_argument("--output", type=Path, default=Path("out"), help="folder for the pictures")
     args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)  # now, so that a folder that cannot be written does not cost a training run
     args.lr = LEARNING_RATES[args.optimizer] if args.lr is None else args.lr
     args.best_epoch = 0
 
@@ -165,7 +166,6 @@ def main():
         print(f"validation  {len(validation):6d} images   accuracy {history[args.best_epoch - 1, 2]:.2%}")
     print(f"test        {len(test):6d} images   accuracy {accuracy:.2%}   loss {loss:.4f}")
 
-    args.output.mkdir(parents=True, exist_ok=True)
     name = "fashion_mnist" if args.fashion else "mnist"
     curves, mistakes = args.output / f"{name}_curves.png", args.output / f"{name}_mistakes.png"
     if len(history):

@@ -121,6 +121,7 @@ def main():
     parser.add_argument("--starts", type=int, default=20, help="how often to try again from other starting values")
     parser.add_argument("--output", type=Path, default=Path("out"), help="folder for the picture")
     args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)  # now, so that a folder that cannot be written does not cost a training run
 
     gpudl.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
@@ -144,7 +145,6 @@ def main():
             f"{label:20s}  training: loss {losses[label][-1]:.4f}, accuracy {accuracy(model, points, classes, args.device):6.1%}"
             f"   test: accuracy {accuracy(model, test_points, test_classes, args.device):6.1%}"
         )
-    args.output.mkdir(parents=True, exist_ok=True)
     picture = args.output / "xor.png"
     draw(picture, models, test_points, test_classes, losses, args.device)
     print(f"Decision boundaries and losses: {picture.resolve()}")

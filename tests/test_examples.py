@@ -144,3 +144,27 @@ def test_help_names_the_common_options(run, name, capsys):
 def test_an_unknown_device_says_what_there_is(run):
     with pytest.raises(gpudl.DeviceError, match="gpudl has 'cpu', 'cuda'"):
         run("half_moons.py", "--device", "gpu", "--epochs", 1)
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(
+    "example",
+    [
+        "half_moons.py --epochs 1 --train 40 --hidden 4 --batch-norm --dropout 0.1 --weight-decay 0.01",
+        "xor.py --epochs 5 --starts 1",
+        "digits.py --epochs 1 --train 64 --batch-size 16",
+    ],
+)
+def test_on_the_kernel_path(run, example):
+    name, *options = example.split()
+    (said, _), _ = run(name, "--device", "emulator", *options)
+    assert len(accuracies(said)) >= 3
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in FOLDER.glob("*.py")))
+def test_a_folder_that_cannot_be_made_is_noticed_first(name, monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(sys, "argv", [name, "--output", str(tmp_path / "file" / "out")])
+    with pytest.raises(OSError, match="file"):
+        runpy.run_path(str(FOLDER / name), run_name="__main__")
+    assert "epoch" not in capsys.readouterr().err  # before any training
