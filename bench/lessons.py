@@ -6,7 +6,8 @@ A lesson page (kernels/<op>/README.md) marks where a ladder's table belongs:
     ...
     <!-- /bench -->
 
-What stands between the marks is written by this command alone. Without a record the GPU columns say "not measured".
+What stands between the marks is written by this command alone; --mark adds a section with marks to pages that have none. Without a record of a GPU
+the columns say "not measured".
 """
 
 from __future__ import annotations
@@ -74,13 +75,26 @@ def stale(data: dict[str, Any] | None, folder: Path = kernels.FOLDER) -> list[Pa
     return [p for p in sorted(folder.glob("*/README.md")) if fill(p.read_text(encoding="utf-8"), data) != p.read_text(encoding="utf-8")]
 
 
+def mark(text: str, ladders: list[str]) -> str:
+    """The page with a section at its end for the ladders that it has no table of."""
+    new = [name for name in ladders if f"<!-- bench: {name} -->" not in text]
+    if not new:
+        return text
+    title = "" if "\n## Measured\n" in text else "\n## Measured\n"
+    return text.rstrip("\n") + "\n" + title + "".join(f"\n`{name}`\n\n<!-- bench: {name} -->\n<!-- /bench -->\n" for name in new)
+
+
 def main(arguments: list[str]) -> int:
     p = argparse.ArgumentParser(prog="python -m bench lessons", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("record", nargs="?", default="", help="default: the newest record of a GPU in bench/results")
     p.add_argument("--check", action="store_true", help="change nothing; exit code 1 when a table is stale")
+    p.add_argument("--mark", action="store_true", help="first give every lesson page a section for the ladders that it has no table of")
     options = p.parse_args(arguments)
     import gpudl.optim  # noqa: F401  (its ladders)
 
+    if options.mark:
+        for path in sorted(kernels.FOLDER.glob("*/README.md")):
+            path.write_text(mark(path.read_text(encoding="utf-8"), [n for n in kernels.ladders() if n.split(".")[0] == path.parent.name]), encoding="utf-8")
     try:
         data = records.load(options.record) if options.record else newest()
     except (OSError, ValueError) as error:

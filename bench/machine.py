@@ -88,6 +88,7 @@ def main(arguments: list[str]) -> int:
             training(threads, record, options.budget / 6)
             ops.pin(threads)
             record.data["kernels"] = structure.table(structure.one_case_per_ladder(ops.registry()))
+            structure.add_profiles(record.data["kernels"], options.budget / 12)
             record.save()
         left = options.budget - (time.monotonic() - start) - 8  # the page takes a few seconds
         ops.run(record, found, "cpu", options.seconds, max(left, 1.0), ceiling, rungs=False)

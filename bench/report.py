@@ -154,7 +154,8 @@ def kernel_table(rows: list[dict[str, Any]], measured: dict[tuple[str, str], dic
     if not rows:
         return ""
     out = ["<h2>Kernels</h2><p>What needs no hardware counter: the launch, the bytes that the header's formula asks for over the op's floor, registers, "
-           "shared memory and spills from the compiler (sm_90a), the occupancy that follows. GPU columns come from a record made on one.</p>"]  # fmt: skip
+           "shared memory and spills from the compiler (sm_90a), the occupancy that follows; from the emulator at a small size, "
+           "memory sectors and shared-memory passes over the least there could be. GPU columns come from a record made on one.</p>"]  # fmt: skip
     body = []
     for r in rows:
         m = measured.get((r["ladder"], r["rung"]))
@@ -163,11 +164,11 @@ def kernel_table(rows: list[dict[str, Any]], measured: dict[tuple[str, str], dic
         body.append([
             f"{r['ladder']}/{r['rung']}", r["shape"], f"{r['launches']}x grid {r['grid']} block {r['block']}", over, r.get("registers", ""),
             r.get("shared", ""), r.get("spills", ""), f"{100 * r['occupancy']:.0f}%" if r.get("occupancy") is not None else "",
-            f"{profile['sectors_per_request']:.1f}" if profile.get("sectors_per_request") else "",
-            f"{profile['conflicts']:.1f}" if profile.get("conflicts") else "",
+            f"{profile['sectors_over_ideal']:.2f}x" if profile.get("sectors_over_ideal") else "",
+            f"{profile['conflicts']:.2f}x" if profile.get("conflicts") else "",
             ops.human(m["ms"]["median"]) if m else "not measured", ops.speed(m) if m else "not measured",
         ])  # fmt: skip
-    names = ["rung", "size", "launch", "requested / floor", "registers", "shared B", "spills B", "occupancy", "sectors / request", "bank conflicts",
+    names = ["rung", "size", "launch", "requested / floor", "registers", "shared B", "spills B", "occupancy", "sectors / least", "shared passes / least",
              "GPU time", "GPU speed"]  # fmt: skip
     return "".join(out) + "<details><summary>" + f"{len(body)} rungs</summary>" + table(names, body, {3, 4, 5, 6, 7, 8, 9, 10, 11}) + "</details>"
 

@@ -121,3 +121,52 @@ def one_case_per_ladder(registry: dict[str, Any], dtype: str = "float32") -> dic
                     fit = [s for s in grid if not s.tags & {"large", "tiny"} and s.elements <= 1 << 22] or grid
                     found[name] = Case(op, fit[0], way, dtype)
     return found
+
+
+def profile(ladder: str, rung: str, case: Case) -> dict[str, float]:
+    """What the emulator counts at a small size: 32-byte sectors a global request takes over the least, shared-memory passes over the least.
+
+    {} where the emulator cannot run (no compiler) or the rung does not take the case.
+    """
+    from gpudl.emulator import _profile
+
+    kernel = kernels.ladder(ladder)[rung]
+    seen: list[Any] = []
+    real = _profile.collect
+
+    def collect(function: Any, arguments: Any) -> Any:
+        found = real(function, arguments)
+        if function.module.sources[0].endswith(f"{kernel.ladder.folder}/{kernel.source}"):  # not the other kernels of the same call
+            seen.append(found)
+        return found
+
+    who = Gpudl("emulator", ladder, rung)
+    with mock.patch.object(_profile, "collect", collect), who.picked(), kernels.emulation(sanitize=True, profile=True):
+        sample = case.shape.sample(np.random.default_rng(0), case.dtype)
+        who.call(case, sample, 0)()
+    lines = [line for p in seen for line in p]
+    totals = {name: sum(getattr(line, name) for line in lines) for name in ("requests", "sectors", "ideal_sectors", "wavefronts", "ideal_wavefronts")}
+    asked = sum(line.requests for line in lines if line.space == "global")
+    return {
+        "sectors_per_request": totals["sectors"] / asked if asked else 0.0,
+        "sectors_over_ideal": totals["sectors"] / totals["ideal_sectors"] if totals["ideal_sectors"] else 0.0,
+        "conflicts": totals["wavefronts"] / totals["ideal_wavefronts"] if totals["ideal_wavefronts"] else 0.0,
+    }
+
+
+def add_profiles(rows: list[dict[str, Any]], seconds: float) -> None:
+    """The emulator's counts for as many rungs as the time allows, each at a small size of its own."""
+    import time
+
+    from bench import small
+
+    end = time.monotonic() + seconds
+    cases: dict[tuple[str, str], Case] = {}
+    for ladder, rung, case in small.work([], 1):
+        cases.setdefault((ladder, rung), case)
+    for row in rows:
+        case = cases.get((row["ladder"], row["rung"]))
+        if case is None or time.monotonic() > end:
+            continue
+        with contextlib.suppress(Exception):  # no g++, or a case that the rung does not take: the columns stay empty
+            row["profile"] = profile(row["ladder"], row["rung"], case) | {"shape": case.shape.label}

@@ -474,8 +474,8 @@ def test_parts_add_up_to_the_number():
 def test_the_model_truncates_toward_zero_and_promotion_helps():
     from bench import accumulate as acc
 
-    c = acc.model_step(np.array([[1.0]]), np.array([[2.0**-25] * 8]), np.array([[1.0]] * 8))
-    assert c[0, 0] == 1.0  # eight terms of a 33-millionth each are cut off before they are added
+    c = acc.model_step(np.array([[1.0]]), np.array([[2.0**-26] * 8]), np.array([[1.0]] * 8))
+    assert c[0, 0] == 1.0  # eight terms below the 26 bits that are kept are cut off before they are added
     c = acc.model_step(np.array([[-1.0]]), np.array([[-(2.0**-24), 0.0]]), np.array([[1.0], [1.0]]))
     assert c[0, 0] == -1.0  # the sum is truncated to 24 bits toward zero
     A, B = acc.problems(16, 512, 0)
@@ -496,3 +496,88 @@ def test_without_a_gpu_accumulate_says_that_it_predicts(tmp_path, capsys, monkey
     data = records.load(tmp_path / "a.json")
     assert data["source"] == "prediction" and {r["source"] for r in data["rows"] if r["op"] != "sgemm in order"} == {"prediction"}
     assert accumulate.main(["--K", "100"]) == 2
+
+
+# ---------------------------------------------------------------------------------------------------------------------------------- make gpu
+def test_without_a_gpu_make_gpu_is_one_line(capsys, monkeypatch, tmp_path):
+    from bench import gpu
+
+    monkeypatch.setitem(__import__("sys").modules, "cupy", None)
+    assert gpu.main(["--results", str(tmp_path / "r")]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "python -m bench gpu --rehearse" in err and not (tmp_path / "r").exists()
+
+
+def part(name, code, **facts):
+    import sys
+
+    from bench import gpu
+
+    return gpu.Part(name, "a test", 0.1, 0.0, [sys.executable, "-c", code], **facts)
+
+
+def test_parts_end_in_their_time_and_apart_from_each_other(tmp_path):
+    from bench import gpu
+
+    assert gpu.run(part("good", "print('all well')"), 20, tmp_path)["status"] == "done"
+    assert gpu.run(part("faults", "raise SystemExit(1)"), 20, tmp_path)["status"] == "found faults"
+    assert gpu.run(part("crash", "import os; os.abort()"), 20, tmp_path)["status"] == "failed"
+    late = gpu.run(part("late", "import time, sys; print('begun', flush=True); time.sleep(60)", log="tests.log"), 1, tmp_path)
+    assert late["status"] == "out of time" and "begun" in (tmp_path / "tests.log").read_text()
+    assert gpu.run(gpu.Part("none", "", 0.1, 0.0, ["/no/such/command"]), 5, tmp_path)["status"] == "failed"
+
+
+def test_a_log_stays_below_its_limit(tmp_path, monkeypatch):
+    from bench import gpu
+
+    monkeypatch.setattr(gpu, "LIMIT", 10_000)
+    for i in range(30):
+        gpu.append(tmp_path / "a.log", f"{i} " + "x" * 500 + "\n")
+    text = (tmp_path / "a.log").read_text()
+    assert len(text) <= 10_000 and text.startswith("0 ") and "left out" in text and "29 xx" in text
+
+
+def test_the_parts_write_no_more_than_eight_files_and_the_most_valuable_come_first(tmp_path):
+    from bench import gpu
+
+    found = gpu.parts(tmp_path, False)
+    assert [p.name for p in found[:3]] == ["first question", "headline", "tests"]
+    named = {w.rpartition("/")[2] for p in found for w in p.command if w.endswith((".json", ".log"))} | {p.log for p in found if p.log}
+    assert named <= set(gpu.FILES) and len(gpu.FILES) <= 8
+    assert sum(p.share for p in found[:-1]) <= 1.2
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
+    from bench import gpu, rehearsal
+
+    ran = []
+    monkeypatch.setattr(rehearsal, "install", lambda: None)
+    monkeypatch.setenv("GPUDL_BENCH_REHEARSAL", "1")
+    empty = {"rows": [], "environment": {"cpu": "c", "threads": 1, "cores": 1}, "started": "", "complete": True}
+    monkeypatch.setattr(gpu, "gather", lambda folder, state: empty)
+    monkeypatch.setattr(gpu, "parts", lambda folder, rehearse: [part("one", "print(1)"), part("two", "raise SystemExit(3)"), part("three", "print(3)")])
+    real = gpu.run
+    monkeypatch.setattr(gpu, "run", lambda p, s, f: ran.append(p.name) or real(p, s, f))
+    assert gpu.main(["--rehearse", "--results", str(tmp_path)]) == 1
+    assert gpu.main(["--rehearse", "--results", str(tmp_path)]) == 1
+    assert ran == ["one", "two", "three", "two"]
+    assert [r["status"] for r in records.load(tmp_path / "run.json")["rows"]] == ["done", "failed", "done"]
+    assert gpu.main(["--rehearse", "--results", str(tmp_path / "late"), "--budget", "1"]) == 0
+    assert {r["status"] for r in records.load(tmp_path / "late" / "run.json")["rows"]} == {"not started"}
+
+
+@pytest.mark.emulator
+def test_the_path_of_a_gpu_is_rehearsed(tmp_path):
+    """Events, graphs, rotation, poisoned graph outputs: in a process of its own, since the stand-in takes CuPy's place."""
+    import os
+    import subprocess
+    import sys
+
+    env = {**os.environ, "GPUDL_BENCH_REHEARSAL": "1", "PYTHONPATH": str(records.ROOT)}
+    out = tmp_path / "r.json"
+    command = [sys.executable, "-m", "bench", "softmax", "--device", "cuda", "--seconds", "0", "--no-opponents", "--out", str(out)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=records.ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    data = records.load(out)
+    assert data["rehearsal"] and {r["status"] for r in data["rows"]} == {"checked"} and not any("ms" in r for r in data["rows"])
+    assert {r.get("launch") for r in data["rows"]} == {"graph"} and {r.get("cache") for r in data["rows"]} >= {"cold", "warm"}
