@@ -29,7 +29,7 @@ def best(function: Any, seconds: float = 0.3) -> float:
 
 
 def _cpu() -> dict[str, Any]:
-    """Copy bandwidth (read and write counted) from memory, and multiply-adds: the larger of a Numba loop in registers and of SGEMM."""
+    """Copy bandwidth (read and write counted) from memory, and multiply-adds: in registers, or the largest product where that is faster."""
     found: dict[str, Any] = {
         "method": "fastest of many runs; a copy of 128 MiB, read and write counted; multiply-adds in registers, or SGEMM where that is faster"
     }
@@ -41,9 +41,7 @@ def _cpu() -> dict[str, Any]:
     out = np.empty_like(m)
     rates["numpy sgemm"] = 2 * 1024**3 / best(lambda: np.matmul(m, m, out=out)) / 1e12
     with contextlib.suppress(Exception):
-        copy, fma = _numba()
-        copies["numba, all threads"] = 2 * a.nbytes / best(lambda: copy(a, b)) / 1e9
-        rates["numba registers"] = 2 * 64 * 4_000_000 * threads / best(lambda: fma(4_000_000, threads)) / 1e12
+        rates["registers"] = _registers(threads)
     with contextlib.suppress(ImportError):
         import torch
 
@@ -57,24 +55,27 @@ def _cpu() -> dict[str, Any]:
     return found
 
 
-def _numba() -> Any:
+def _registers(threads: int, rounds: int = 200_000) -> float:
+    """TFLOP/s of multiply-adds that touch no memory: 128 sums that do not wait for each other, which LLVM packs into vector registers."""
+    from concurrent.futures import ThreadPoolExecutor
+
     import numba
 
-    @numba.njit(parallel=True)
-    def copy(a: Any, b: Any) -> None:
-        for i in numba.prange(a.size):
-            b[i] = a[i]
-
-    # 64 sums, so that the multiply-adds of one do not wait for each other; as scalars, which LLVM packs into vector registers.
-    names = [f"s{i}" for i in range(64)]
-    body = "\n".join(f"            {n} = {n} * x + y" for n in names)
-    text = "import numpy as np\nfrom numba import prange\ndef fma(n, threads):\n    total = np.zeros(threads, np.float32)\n    for t in prange(threads):\n"
-    text += "        x = np.float32(0.999) + np.float32(1e-7) * np.float32(t)\n        y = np.float32(1e-3)\n"
-    text += "\n".join(f"        {n} = np.float32({i} * 0.01)" for i, n in enumerate(names))
-    text += f"\n        for i in range(n):\n{body}\n        total[t] = {' + '.join(names)}\n    return total.sum()\n"
+    names = [f"s{i}" for i in range(128)]
+    lines = ["import numpy as np", "def fma(n, out):", "    x, y = np.float32(0.999), np.float32(1e-3)", *(f"    {s} = out[{i}]" for i, s in enumerate(names)),
+             "    for _ in range(n):", *(f"        {s} = {s} * x + y" for s in names), *(f"    out[{i}] = {s}" for i, s in enumerate(names))]  # fmt: skip
     scope: dict[str, Any] = {}
-    exec(text, scope)
-    return copy, numba.njit(parallel=True, fastmath={"contract"})(scope["fma"])
+    exec("\n".join(lines), scope)
+    before = numba.config.SLP_VECTORIZE
+    numba.config.SLP_VECTORIZE = 1  # else LLVM leaves the sums as they are: scalars
+    try:
+        fma = numba.njit(nogil=True, fastmath={"contract"})(scope["fma"])
+        outs = [np.linspace(0, 1, 128).astype(np.float32) for _ in range(threads)]
+        fma(1, outs[0])
+    finally:
+        numba.config.SLP_VECTORIZE = before
+    with ThreadPoolExecutor(threads) as pool:
+        return 2 * 128 * rounds * threads / best(lambda: list(pool.map(lambda out: fma(rounds, out), outs))) / 1e12
 
 
 def _cuda() -> dict[str, Any]:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -18,8 +23,6 @@ def cpu_times() -> tuple[float, float] | None:
     try:
         first = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
         ticks = [float(x) for x in first]
-        import os
-
         mine = os.times()
         return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK"), mine.user + mine.system + mine.children_user + mine.children_system
     except (OSError, ValueError, IndexError):
@@ -60,6 +63,22 @@ def training(threads: int, record: records.Record, seconds: float) -> None:
     record.save()
 
 
+def emulator(record: records.Record, seconds: float) -> None:
+    """The emulator's own speed, in a process of its own (it binds itself to one CPU for a while)."""
+    if not shutil.which("g++"):
+        record.data.setdefault("missing", []).append("the emulator's speed: no g++")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "emulator.json")
+        command = [sys.executable, "-m", "bench", "emulator", "--rounds", "2", "--json", str(out)]
+        try:
+            subprocess.run(command, cwd=records.ROOT, env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}, capture_output=True,
+                           timeout=max(seconds, 5))  # fmt: skip
+            record.data["emulator"] = json.loads(out.read_text())
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            record.data.setdefault("missing", []).append(f"the emulator's speed: {type(error).__name__}")
+
+
 def main(arguments: list[str]) -> int:
     p = argparse.ArgumentParser(prog="python -m bench cpu", description=__doc__)
     p.add_argument("--budget", type=float, default=BUDGET, metavar="S", help="seconds for everything")
@@ -88,6 +107,7 @@ def main(arguments: list[str]) -> int:
             training(threads, record, options.budget / 6)
             ops.pin(threads)
             record.data["kernels"] = structure.table(structure.one_case_per_ladder(ops.registry()))
+            emulator(record, options.budget / 8)
             structure.add_profiles(record.data["kernels"], options.budget / 12)
             record.save()
         left = options.budget - (time.monotonic() - start) - 8  # the page takes a few seconds

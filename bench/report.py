@@ -150,6 +150,17 @@ def steps(found: list[dict[str, Any]]) -> str:
     return out + table(["model", "threads", "who", "step", "spread", "torch / gpudl", "losses differ by"], body, {1, 3, 4, 5, 6})
 
 
+def emulator(data: dict[str, Any]) -> str:
+    """The record of `python -m bench emulator`."""
+    if not data:
+        return ""
+    body = [[name, f"{value:.2f}", f"{sense} {goal:g}"] for name, value, sense, goal in data["rows"]]
+    times = "; ".join(f"{name} {ms:.1f} ms" for name, ms in data["ms"].items())
+    return f"<h2>The emulator</h2><p>A 256 x 256 x 256 matmul with a shared tile, CPU time: {esc(times)}. The emulator's time says nothing about a GPU's.</p>" + table(
+        ["ratio", "value", "goal"], body, {1, 2}
+    )
+
+
 def kernel_table(rows: list[dict[str, Any]], measured: dict[tuple[str, str], dict[str, Any]]) -> str:
     if not rows:
         return ""
@@ -280,7 +291,7 @@ def page(data: dict[str, Any], folder: Path | None = None) -> str:
     body = [
         head(data), sections(data.get("sections", [])), overall(rows), steps(data.get("steps", [])), models(data.get("models", [])),
         accumulation(data.get("accumulate", [])), agreement(data.get("agreement", [])), drawn(data, folder), measurements(rows, device),
-        kernel_table(data.get("kernels", []), measured), missing(data), setting(data),
+        kernel_table(data.get("kernels", []), measured), emulator(data.get("emulator", {})), missing(data), setting(data),
     ]  # fmt: skip
     start = '<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content="width=device-width, initial-scale=1">'
     return f"{start}<title>{esc(title)}</title><style>{STYLE}</style></head>\n<body>\n" + "\n".join(b for b in body if b) + "\n</body></html>\n"
