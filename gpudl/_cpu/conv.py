@@ -15,6 +15,7 @@ from gpudl._cpu import compiled, scratch
 from gpudl.ops import _epilogue
 
 PIECE = 2**19  # bytes of patches at a time: half of a usual L2 cache
+ALONE = 2**18  # multiply-adds up to which OpenBLAS uses one thread (interface/gemm.c): more threads would wait for each other longer than they work
 
 
 def _pieces(N: int, P: int, row: int) -> Iterator[tuple[int, int, int, int]]:
@@ -50,6 +51,13 @@ def _patches(x: Any, n: int, images: int, p: int, rows: int, Q: int, window: Any
     return cols
 
 
+def _multiply(a: Any, b: Any, images: int, out: Any) -> None:
+    """out = a @ b for a (groups, m, k), b (groups, k, images * places): image by image where that keeps BLAS on one thread."""
+    if images > 1 and a.shape[1] * a.shape[2] * (b.shape[2] // images) <= ALONE:
+        b, out = (v.reshape(*v.shape[:2], images, -1).transpose(2, 0, 1, 3) for v in (b, out))
+    np.matmul(a, b, out=out)
+
+
 def products(x: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Iterator[tuple[int, Any]]:
     """(first image, sums (K, images, P, Q)) for piece after piece; the sums are overwritten by the next."""
     K, c, R, S = w.shape
@@ -60,7 +68,7 @@ def products(x: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int, 
         for p, rows in parts:
             cols = _patches(x, n, images, p, rows, size[1], (R, S), where)
             out = z.reshape(groups, K // groups, images * size[0] * size[1])[..., p * size[1] : p * size[1] + images * rows * size[1]]
-            np.matmul(flat, cols.reshape(groups, c * R * S, images * rows * size[1]), out=out)
+            _multiply(flat, cols.reshape(groups, c * R * S, images * rows * size[1]), images, out)
         yield n, z
 
 
@@ -128,10 +136,14 @@ def _gradients(
             piece = z.reshape(groups, K // groups, images * P * Q)[..., p * Q : p * Q + images * rows * Q]
             if needs[1]:
                 cols = _patches(x, n, images, p, rows, Q, window, where).reshape(groups, depth, images * rows * Q)
-                dw += np.matmul(piece, cols.transpose(0, 2, 1))
+                if images > 1 and piece.shape[1] * depth * (P * Q) <= ALONE:
+                    left, right = (v.reshape(*v.shape[:2], images, -1).transpose(2, 0, 1, 3) for v in (piece, cols))
+                    dw += np.matmul(left, right.swapaxes(-1, -2)).sum(0)
+                else:
+                    dw += np.matmul(piece, cols.transpose(0, 2, 1))
             if needs[0]:
                 cols = scratch("patches", (groups * depth, images, rows, Q), dtype)
-                np.matmul(turned, piece, out=cols.reshape(groups, depth, images * rows * Q))
+                _multiply(turned, piece, images, cols.reshape(groups, depth, images * rows * Q))
                 compiled().col2im(cols, dx, n, p, *window, *where)
     return dx, dw if dw is None else dw.reshape(K, c, *window)
 
