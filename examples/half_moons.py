@@ -2,13 +2,16 @@
 
     python examples/half_moons.py                                     # two hidden layers of 32 ReLU units
     python examples/half_moons.py --activation none                   # a linear model, whatever its depth
-    python examples/half_moons.py --hidden 256 256 --train 30         # overfits: compare train and val ...
-    python examples/half_moons.py --hidden 256 256 --train 30 --weight-decay 0.01       # ... with weight regularisation
-    python examples/half_moons.py --hidden 256 256 --train 30 --dropout 0.5             # ... with dropout
     python examples/half_moons.py --optimizer momentum --lr 0.1       # or sgd, adam
     python examples/half_moons.py --hidden 16 16 16 16 16 16 16 16 --residual --batch-norm
 
-The validation points judge the epochs and the hyperparameters; the test points are looked at once, at the end.
+A wide network, few and noisy points, and no help from the validation points overfit; compare the losses of train and validation:
+
+    python examples/half_moons.py --hidden 256 256 --train 50 --noise 0.3 --lr 0.003 --last
+    python examples/half_moons.py --hidden 256 256 --train 50 --noise 0.3 --lr 0.003 --last --weight-decay 0.01
+    python examples/half_moons.py --hidden 256 256 --train 50 --noise 0.3 --lr 0.003 --last --dropout 0.8
+
+The validation points choose the epoch that is kept (without --last); the test points are looked at once, at the end.
 """
 
 import argparse
@@ -76,7 +79,7 @@ def evaluate(model, dataset, device):
 
 
 def train(model, training, validation, args):
-    """Train; leaves the model in its best epoch by the validation loss, and returns the losses (train, val) of every epoch."""
+    """Train; leaves the model in its best epoch by the validation loss (or its last); returns the losses (train, val) of every epoch."""
     loss_of = nn.CrossEntropyLoss()
     optimizer = OPTIMIZERS[args.optimizer](model.parameters(), args.lr)
     loader = DataLoader(training, batch_size=args.batch_size, shuffle=True)
@@ -95,13 +98,13 @@ def train(model, training, validation, args):
             if curves[-1][1] < best:
                 best, best_state = curves[-1][1], copy.deepcopy(model.state_dict())
             bar.set_postfix(train=f"{curves[-1][0]:.4f}", val=f"{curves[-1][1]:.4f}")
-    if best_state is not None:
+    if best_state is not None and not args.last:
         model.load_state_dict(best_state)
     return np.array(curves).reshape(-1, 2)
 
 
 @gpudl.no_grad()
-def draw(path, model, parts, curves, device):
+def draw(path, model, parts, curves, last, device):
     model.eval()
     figure, axes = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained")
     a, b = np.linspace(-1.6, 2.6, 240, dtype=np.float32), np.linspace(-1.3, 1.8, 200, dtype=np.float32)
@@ -121,8 +124,8 @@ def draw(path, model, parts, curves, device):
     for curve, style, name in zip(curves.T, ("-", "--"), ("train", "validation")):
         axes[2].plot(range(1, len(curve) + 1), curve, style, color="black", label=name)
     if len(curves):
-        best = int(curves[:, 1].argmin())
-        axes[2].plot(best + 1, curves[best, 1], "o", color="black", label=f"kept: epoch {best + 1}")
+        kept = len(curves) - 1 if last else int(curves[:, 1].argmin())
+        axes[2].plot(kept + 1, curves[kept, 1], "o", color="black", label=f"kept: epoch {kept + 1}")
     axes[2].set(title="cross-entropy", xlabel="epoch", ylim=(0, None))
     axes[2].legend()
     figure.savefig(path, dpi=120)
@@ -142,6 +145,7 @@ def main():
     parser.add_argument("--dropout", type=float, default=0.0, metavar="P", help="probability to drop a hidden unit")
     parser.add_argument("--batch-norm", action="store_true", help="normalise each hidden layer")
     parser.add_argument("--residual", action="store_true", help="a connection around each hidden layer of equal width")
+    parser.add_argument("--last", action="store_true", help="keep the last epoch, not the one that was best on the validation points")
     parser.add_argument("--noise", type=float, default=0.2, help="standard deviation of the points")
     parser.add_argument("--train", type=int, default=300, help="training points")
     parser.add_argument("--output", type=Path, default=Path("out"), help="folder for the picture")
@@ -161,7 +165,7 @@ def main():
         loss, accuracy = evaluate(model, part, args.device)
         print(f"{name:10s}  {len(part):4d} points   loss {loss:.4f}   accuracy {accuracy:6.1%}")
     picture = args.output / "half_moons.png"
-    draw(picture, model, {"train": training, "validation": validation}, curves, args.device)
+    draw(picture, model, {"train": training, "validation": validation}, curves, args.last, args.device)
     print(f"Decision boundary and losses: {picture.resolve()}")
 
 

@@ -78,6 +78,7 @@ def test_half_moons(run):
         "--optimizer momentum --lr 0.1 --batch-norm --residual --hidden 8 8 8 --activation tanh",
         "--optimizer sgd --hidden",
         "--epochs 0",
+        "--last",
     ],
 )
 def test_half_moons_options(run, options):
