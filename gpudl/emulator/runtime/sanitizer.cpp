@@ -64,6 +64,7 @@ struct Sanitizer {
     address_t suspect = 0;                                      // a write that collides with a write: harmless if it changes nothing
     u64 suspect_value = 0, suspect_size = 0;
     Fault suspect_fault;
+    struct { Thread* thread; u64 pc, size; address_t address; Stamp other; } seed;      // a plain read that collides with an atomic
     uint16_t* sites = nullptr;
     std::vector<u64>* site_pcs = nullptr;
     u64 text = 0, text_size = 0;
@@ -117,9 +118,19 @@ static bool collides_again(Launch* launch, u64 pc, u64 other) {
     return false;
 }
 constexpr address_t STOP = 1;                                   // in place of a suspect: the watchdog wants the launch to end
+constexpr address_t SEED = 2;                                   // in place of a suspect: a plain read waits for its compare-and-swap
+static void race(Worker* w, u64 pc, address_t address, u64 size, int access, Stamp other);
 void sanitizer_request_stop(Worker* w) { w->sanitizer->suspect = STOP; }
-static __attribute__((noinline)) void settle_suspect(Worker* w) {
+static __attribute__((noinline)) void settle_suspect(Worker* w, address_t next = 0) {
     Sanitizer* s = w->sanitizer;
+    if (s->suspect == SEED) {                                   // the thread may look at other words until it swaps this one
+        if (next && w->current == s->seed.thread && next != s->seed.address) return;
+        Thread* current = w->current;
+        w->current = s->seed.thread, s->seed.thread = nullptr;
+        race(w, s->seed.pc, s->seed.address, s->seed.size, ACCESS_READ, s->seed.other);
+        w->current = current, s->suspect = 0;
+        return;
+    }
     if (s->suspect == STOP) {
         s->suspect = 0;
         char text[200];
@@ -139,6 +150,12 @@ static __attribute__((noinline, cold)) void race(Worker* w, u64 pc, address_t ad
     Sanitizer* s = w->sanitizer;
     u64 other_pc = site_of(other) < s->site_pcs->size() ? (*s->site_pcs)[site_of(other)] : 0;
     Fault local, *fault = &local;
+    if (access == ACCESS_READ && kind_of(other) == ACCESS_ATOMIC) {
+        // old = *p; do ... while ((old = atomicCAS(p, old, ...)) != old): a stale first value costs one more turn and does no harm
+        if (!s->suspect) { s->suspect = SEED, s->seed = {w->current, pc, size, address, other}; return; }
+        if (s->suspect == SEED && s->seed.thread == w->current && s->seed.pc == pc) return;
+        if (s->suspect == SEED && s->seed.thread) settle_suspect(w);
+    }
     bool both_write = access == ACCESS_WRITE && kind_of(other) == ACCESS_WRITE && size <= 8;
     if (both_write && s->suspect) return;
     if (!both_write) {
@@ -212,9 +229,13 @@ static HOT void check_word(Worker* w, Sanitizer* s, Region& region, address_t ad
             for (Stamp other : cell.other)
                 if (kind_of(other) == ACCESS_ATOMIC && overlaps(other, mine) && !ordered(s, t, mine, other)) race(w, pc, address, size, access, other);
         // Two concurrent readers, of different warps of this block or of different blocks, are all that a later write needs to collide with.
-        bool plain = !s->vectors && !s->acquired && mask == 15 && clock_of(first) >= s->base && clock_of(second) >= s->base;
-        u64 apart = (first ^ second) >> (THREAD + 5), foreign = (first ^ mine) >> BLOCK & BLOCK_MASK;
-        if (LIKELY(plain && (foreign ? apart >> 5 & BLOCK_MASK : apart & 0x7ffff))) return;
+        // Two of this thread's own warp are too, for the time being: another warp's reader would replace one of them.
+        if (LIKELY(!s->vectors && !s->acquired && mask == 15 && clock_of(first) >= s->base && clock_of(second) >= s->base)) {
+            u64 apart = (first ^ second) >> (THREAD + 5), away = (first ^ mine) >> (THREAD + 5);
+            if (away >> 5 & BLOCK_MASK ? apart >> 5 & BLOCK_MASK : apart & 0x7ffff) return;
+            u32 known = s->full[t->warp];
+            if (!(away & 0x7ffff) && clock_of(first) > known && clock_of(second) > known && !s->partial[t->warp]) return;
+        }
         keep_other(s, t, cell, mine);
         return;
     }
@@ -276,7 +297,7 @@ template <int SIZE> static HOT void check(address_t address, int access, u64 pc,
     Worker* w = worker;
     if (UNLIKELY(!w || !w->sanitizer)) return;
     Sanitizer* s = w->sanitizer;
-    if (UNLIKELY(s->suspect != 0)) settle_suspect(w);
+    if (UNLIKELY(s->suspect != 0)) settle_suspect(w, address);
     Region* region;
     if (address - s->shared.base < s->shared.size) region = &s->shared;
     else if (address - stacks_begin() < stacks_end() - stacks_begin()) return;
@@ -400,12 +421,26 @@ template <class WORD, class VALUE> static u64 rmw(void* address, int operation, 
     changed = wanted != seen;
     return (u64)seen;
 }
+static void forget_seed(Worker* w, address_t address, int bytes) {      // the plain read that a compare-and-swap starts from
+    Sanitizer* s = w->sanitizer;
+    if (s->suspect == SEED && s->seed.address == address && s->seed.thread == w->current) s->suspect = 0;
+    bool shared = address - s->shared.base < s->shared.size;
+    if (!shared && !in_arena(address) && address - s->data.base >= s->data.size) return;
+    Region& region = shared ? s->shared : in_arena(address) ? global : s->data;
+    u64 offset = address - region.base;
+    if (region.generations[offset >> CHUNK] != region.generation) return;
+    Stamp mine = (u64)s->clock[w->current->warp] << CLOCK | (u64)s->block << BLOCK | (u64)w->current->number << THREAD;
+    for (u64 word = offset >> 2; word <= (offset + bytes - 1) >> 2; word++)
+        for (Stamp& other : region.cells[word].other)
+            if (kind_of(other) == ACCESS_READ && same_thread(other, mine) && clock_of(other) == clock_of(mine)) other = 0;
+}
 static u64 atomic(void* address, int bytes, int operation, u64 value, u64 compare, u64 pc) {
     Worker* w = worker;
     address_t at = (address_t)address;
     bool watched = w && w->sanitizer;
     if (watched) {
         w->current->pc = pc;
+        if ((operation & 15) == 2) forget_seed(w, at, bytes);
         if (at % bytes) fault_at(w, FAULT_MISALIGNED, pc, at, bytes, ACCESS_ATOMIC, "", true);
         if (bytes == 8) check<8>(at, ACCESS_ATOMIC, pc);
         else if (bytes == 4) check<4>(at, ACCESS_ATOMIC, pc);
