@@ -191,3 +191,12 @@ def test_read_only_and_strided_images() -> None:
     want = direct(image, w, None, (1, 1), (1, 1), (1, 1), 1)
     for x in (image, np.asfortranarray(image), image.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2), image[:, :, ::-1][:, :, ::-1]):
         np.testing.assert_allclose(gpudl.conv2d(gpudl.from_numpy(x), gpudl.tensor(w), padding=1).numpy(), want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_no_filters_at_all(device: str) -> None:
+    x, w, b = (gpudl.zeros(*s, device=device).requires_grad_() for s in ((2, 3, 5, 5), (0, 3, 3, 3), (0,)))
+    y = gpudl.conv2d(x, w, b)
+    assert y.shape == (2, 0, 3, 3)
+    dx, dw, db = gpudl.autograd.grad(y, [x, w, b], gpudl.ones(y.shape, device=device))
+    assert dw.shape == w.shape and db.shape == b.shape and (dx.cpu().numpy() == 0).all()

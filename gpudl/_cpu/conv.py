@@ -54,7 +54,7 @@ def _patches(x: Any, n: int, images: int, p: int, rows: int, Q: int, window: Any
 def _multiply(a: Any, b: Any, images: int, out: Any) -> None:
     """out = a @ b for a (groups, m, k), b (groups, k, images * places): image by image where that keeps BLAS on one thread."""
     if images > 1 and a.shape[1] * a.shape[2] * (b.shape[2] // images) <= ALONE:
-        b, out = (v.reshape(*v.shape[:2], images, -1).transpose(2, 0, 1, 3) for v in (b, out))
+        b, out = (v.reshape(*v.shape[:2], images, v.shape[2] // images).transpose(2, 0, 1, 3) for v in (b, out))
     np.matmul(a, b, out=out)
 
 
@@ -137,7 +137,7 @@ def _gradients(
             if needs[1]:
                 cols = _patches(x, n, images, p, rows, Q, window, where).reshape(groups, depth, images * rows * Q)
                 if images > 1 and piece.shape[1] * depth * (P * Q) <= ALONE:
-                    left, right = (v.reshape(*v.shape[:2], images, -1).transpose(2, 0, 1, 3) for v in (piece, cols))
+                    left, right = (v.reshape(*v.shape[:2], images, v.shape[2] // images).transpose(2, 0, 1, 3) for v in (piece, cols))
                     dw += np.matmul(left, right.swapaxes(-1, -2)).sum(0)
                 else:
                     dw += np.matmul(piece, cols.transpose(0, 2, 1))
