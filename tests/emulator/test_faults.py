@@ -39,6 +39,10 @@ SEEDS = {
           __syncthreads();
           y[t] += s[127 - t]; /*!*/
         }""", (x, y), array="s"),
+    "plain read of what others update": Seed(
+        "race", "int* c, int* y", """atomicCAS(c, 0, 1); /*!*/
+        int v = c[0]; /*!*/
+        y[threadIdx.x] = v;""", (ints[:1], np.zeros(128, np.int32)), array="c", other=False),
     "off-by-one read": Seed(
         "out_of_bounds", XY + ", int n", """int i = threadIdx.x; if (i <= n)
         y[i] = x[i]; /*!*/""", (x[:100], y, 100), array="x", text="x has 100 elements"),

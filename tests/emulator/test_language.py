@@ -305,6 +305,11 @@ extern "C" __global__ void partial(const float* x, float* y) {
     s[t] = x[t]; __syncwarp(m); y[t] = s[t ^ 1];
 }
 extern "C" __global__ void same_value(int* f) { if (threadIdx.x > 3) f[0] = 7; }
+extern "C" __global__ void swap(const double* x, double* y, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    unsigned long long *p = (unsigned long long*)y, old = *p, assumed;
+    do { assumed = old; old = atomicCAS(p, assumed, __double_as_longlong(fmax(x[i], __longlong_as_double(assumed)))); } while (assumed != old);
+}
 extern "C" __global__ void bytes(unsigned char* b, unsigned short* h) {
     b[threadIdx.x] = 1; h[threadIdx.x] = 2; __syncthreads(); b[threadIdx.x ^ 1] += 1; h[threadIdx.x ^ 1] += 1;
 }
@@ -323,6 +328,9 @@ def test_correct_synchronisation_gives_no_report(order):
     data = np.zeros(2, np.int32)
     go("flag", 1, 64, np.zeros(1, np.int32), data)
     assert data[1] == 5
+    values, most = np.random.default_rng(0).standard_normal(128), np.full(1, -9.0)
+    go("swap", 2, 64, values, most, 128)
+    assert most[0] == values.max()
     go("partial", 1, 32, x, y)
     go("same_value", 3, 64, v)
     b, h = np.zeros(64, np.uint8), np.zeros(64, np.uint16)
