@@ -56,6 +56,8 @@ def roofline(rows: list[dict[str, Any]], ceilings: dict[str, Any], family: str, 
     """Every measured contestant of a family on the machine's roofline: intensity by the op's own cost, speed as measured."""
     copy, peak = ceilings["copy_gb_s"], ceilings["fma_tflop_s"]
     points = [(r["contestant"], r["flops"] / r["bytes"], r["tflop_s"]) for r in rows if r["status"] == "ok" and r["bytes"] and r["flops"]]
+    if len({p[1] for p in points}) < 2 or sum(p[0].startswith("gpudl") for p in points) < 4:
+        return ""  # too little for a picture; the table has it
 
     def paint(ax: Any) -> None:
         xs = [p[1] for p in points]
@@ -63,7 +65,7 @@ def roofline(rows: list[dict[str, Any]], ceilings: dict[str, Any], family: str, 
         knee = peak * 1e3 / copy
         line = [low, knee, high]
         ax.loglog(line, [min(peak, x * copy / 1e3) for x in line], color="black", lw=1.4)
-        ax.annotate(f"copy {copy:.4g} GB/s", (low * 1.2, low * 1.2 * copy / 1e3), xytext=(0, 7), textcoords="offset points", fontsize=8, rotation_mode="anchor")
+        ax.annotate(f"copy {copy:.4g} GB/s", (low * 1.2, low * 1.2 * copy / 1e3), xytext=(14, -6), textcoords="offset points", fontsize=8, va="top")
         ax.annotate(f"multiply-adds {peak:.4g} TFLOP/s", (high, peak), xytext=(-4, 5), textcoords="offset points", fontsize=8, ha="right")
         for name in dict.fromkeys(p[0] for p in sorted(points, key=lambda p: (p[0].startswith("gpudl"), p[0]))):
             colour, marker = style(name)
@@ -83,10 +85,12 @@ def roofline(rows: list[dict[str, Any]], ceilings: dict[str, Any], family: str, 
 
 
 def ratio_bars(rows: list[dict[str, Any]], opponent: str, folder: Path | None = None) -> str:
-    """Geometric mean of the opponent's time over ours, for each op and direction; the thin line spans the worst and the best size."""
+    """Geometric mean of the opponent's time over ours, for each headline op and direction; the thin line spans the worst and the best size."""
+    from bench.ops import HEADLINE
+
     groups: dict[str, list[float]] = {}
     for r in rows:
-        if r["status"] == "ok" and r["contestant"] == "gpudl" and opponent in r.get("against", {}):
+        if r["status"] == "ok" and r["contestant"] == "gpudl" and r["op"] in HEADLINE and opponent in r.get("against", {}):
             groups.setdefault(f"{r['op']} {r['way']}", []).append(r["against"][opponent]["ratio"])
     if not groups:
         return ""
@@ -105,7 +109,7 @@ def ratio_bars(rows: list[dict[str, Any]], opponent: str, folder: Path | None = 
         ax.tick_params(axis="y", labelsize=7.5)
         ax.set_ylim(-0.7, len(ordered) - 0.3)
         ax.set_xlabel(f"time of {opponent} / time of gpudl: right of 1x gpudl is faster")
-        ax.set_title(f"against {opponent}: geometric mean of all sizes; line: worst to best", loc="left", fontsize=10, fontweight="bold")
+        ax.set_title(f"against {opponent}", loc="left", fontsize=10, fontweight="bold")
 
     return draw(f"against-{opponent}", paint, folder, (7.2, 1.2 + 0.19 * len(ordered)))
 

@@ -137,7 +137,7 @@ def environment(device: str = "cpu", threads: int | None = None) -> dict[str, An
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     facts: dict[str, Any] = {
-        "device": device, "system": platform.platform(), "python": platform.python_version(), "cpu": cpu_name(), "cores": len(affinity()),
+        "device": device, "system": platform.platform(), "python": platform.python_version(), "cpu": cpu_name(), "cores": os.cpu_count(),
         "memory_gib": round(available_memory() / 2**30, 1), "versions": versions, "commit": revision, "dirty": dirty, "threads": threads,
         "command": " ".join(["python -m bench", *(a.rpartition("/")[2] for a in sys.argv[1:])]),
     }  # fmt: skip

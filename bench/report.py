@@ -106,7 +106,8 @@ def drawn(data: dict[str, Any], folder: Path | None) -> str:
     ladders = [pictures.ladder_bars(data["rows"], name, folder) for name in dict.fromkeys(r["ladder"] for r in rows if r.get("ladder"))]
     out = "<h2>Rooflines</h2><p>Each point is one size, forward. Lines: what this machine reached in the same run. Points above the slanted line are sizes "
     out += "that fit in a cache.</p><div class=pictures>" + "".join(f"<div>{p}</div>" for p in found if p) + "</div>"
-    out += "<h2>Bars</h2><div class=pictures>" + "".join(f"<div>{p}</div>" for p in [*bars, *ladders] if p) + "</div>"
+    out += "<h2>Bars</h2><p>The ops that make up most of a training step: geometric mean over their sizes; the thin line spans the worst and the "
+    out += "best size.</p><div class=pictures>" + "".join(f"<div>{p}</div>" for p in [*bars, *ladders] if p) + "</div>"
     return out
 
 
@@ -156,9 +157,8 @@ def emulator(data: dict[str, Any]) -> str:
         return ""
     body = [[name, f"{value:.2f}", f"{sense} {goal:g}"] for name, value, sense, goal in data["rows"]]
     times = "; ".join(f"{name} {ms:.1f} ms" for name, ms in data["ms"].items())
-    return f"<h2>The emulator</h2><p>A 256 x 256 x 256 matmul with a shared tile, CPU time: {esc(times)}. The emulator's time says nothing about a GPU's.</p>" + table(
-        ["ratio", "value", "goal"], body, {1, 2}
-    )
+    text = f"A 256 x 256 x 256 matmul with a shared tile, CPU time: {esc(times)}. The emulator's time says nothing about a GPU's."
+    return f"<h2>The emulator</h2><p>{text}</p>" + table(["ratio", "value", "goal"], body, {1, 2})
 
 
 def kernel_table(rows: list[dict[str, Any]], measured: dict[tuple[str, str], dict[str, Any]]) -> str:

@@ -246,7 +246,30 @@ def where() -> Iterator[Shape]:
         yield shape(text(dims), A(dims, "bool"), A(dims), A(dims), tags=tags)
 
 
+def pairs(low: float = 0.05, high: float = 0.95) -> Iterator[Shape]:
+    """Pointwise losses: a prediction and a target of one shape, the mean of all."""
+    for dims, tags in MAPS:
+        yield shape(text(dims), A(dims, low=low, high=high), A(dims, low=low, high=high), tags=tags, length=math.prod(dims))
+
+
+def cat() -> Iterator[Shape]:
+    for a, b, dim, tags in [((64, 60), (64, 60), 1, "tiny"), ((1023, 501), (1023, 77), 1, "ragged"), ((8, 64, 56, 56), (8, 32, 56, 56), 1, "resnet")]:
+        yield shape(f"{text(a)} {text(b)} dim {dim}", [A(a), A(b)], dim, tags=tags)
+
+
+def gather() -> Iterator[Shape]:
+    for M, N, K, tags in [(64, 10, 1, "tiny"), (1023, 1111, 77, "ragged"), (4096, 1000, 100, "")]:
+        yield shape(f"{M}x{N} takes {K}", A((M, N)), 1, A((M, K), "label", 0, N), tags=tags)
+
+
+def prelu() -> Iterator[Shape]:
+    for dims, tags in MAPS:
+        yield shape(text(dims), A(dims), A((dims[1], *((1,) * (len(dims) - 2))) if len(dims) > 2 else (1, dims[1]), low=0.1, high=0.4), tags=tags)
+
+
+POINTWISE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div")
 GRIDS: dict[str, Any] = {
+    **dict.fromkeys(POINTWISE, pairs), "cat": cat, "gather": gather, "prelu": prelu, "dropout": lambda: unary(-1, 1, "uniform", 0.5),
     "matmul": matmul, "linear": linear, "conv2d": functools.partial(conv, "forward"), "conv2d_dgrad": functools.partial(conv, "dgrad"),
     "conv2d_wgrad": functools.partial(conv, "wgrad"), "conv2d_relu_max_pool2d": functools.partial(conv, "pool"), "max_pool2d": pool, "avg_pool2d": pool,
     "batch_norm": batch_norm, "batch_norm_relu": batch_norm, "layer_norm": layer_norm, "softmax": rows, "log_softmax": rows, "cross_entropy": losses,
@@ -262,7 +285,7 @@ def family(op: type[Op]) -> str:
         return "convolution" if op.name.startswith("conv2d") else "pooling"
     if op.name in ("matmul", "linear"):
         return "matmul"
-    if op.name in ("softmax", "log_softmax", "cross_entropy", "nll_loss") or "norm" in op.name.split("_"):
+    if op.name in ("softmax", "log_softmax", "cross_entropy", "nll_loss") or op.name.split("_")[0] in ("batch", "layer", "group") and "norm" in op.name:
         return "rows"
     if any(n in names for n in ("Unary", "Binary", "Pointwise")):
         return "elementwise"

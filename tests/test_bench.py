@@ -398,6 +398,7 @@ def test_the_page_is_self_contained_and_shows_every_status(tmp_path):
             {**row(1.0, "sin"), "status": "skipped", "reason": "memory: needs 99 GiB"}]  # fmt: skip
     for r in rows[2:]:
         del r["ms"]
+    rows += [row(1.0, shape=f"{n}", flops=1e6 * n) for n in range(2, 6)]
     data = records.load(saved(tmp_path / "r.json", rows))
     text = report.page(data)
     for found in ("2.00x", "No GPU took part", "3 of 9 values are wrong &lt;b&gt;", "budget", "needs 99 GiB", "some CPU", "Environment", "Method"):
