@@ -93,7 +93,7 @@ def _digest(*parts: Any) -> str:
 
 @functools.cache
 def _runtime_digest() -> str:
-    files = sorted(p for p in RUNTIME.iterdir() if p.suffix in (".cpp", ".h")) + (sorted(INCLUDE.iterdir()) if INCLUDE.is_dir() else [])
+    files = sorted(p for p in RUNTIME.iterdir() if p.suffix in (".cpp", ".h")) + sorted(INCLUDE.rglob("*.h"))
     return _digest(*[p.read_bytes() for p in files], compiler(), os.environ.get("GPUDL_EMU_UCONTEXT"), Path(__file__).read_bytes())
 
 

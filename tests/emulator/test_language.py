@@ -360,3 +360,29 @@ def test_workers_share_the_blocks():
     """
     run(source, "k", 300, 64, y, sanitize=False, workers=3, smem=256)
     np.testing.assert_array_equal(y.reshape(300, 64), np.repeat(np.arange(300, dtype=np.float32)[:, None], 64, 1))
+
+
+GROUPS = """
+#include <cooperative_groups.h>
+#include <cooperative_groups/reduce.h>
+namespace cg = cooperative_groups;
+extern "C" __global__ void index(const int* x, int* y) {                                // named as a function of the C library
+    cg::thread_block block = cg::this_thread_block();
+    auto tile = cg::tiled_partition<8>(block);
+    __shared__ int s[64];
+    s[block.thread_rank()] = x[block.thread_rank()];
+    block.sync();
+    int v = s[63 - block.thread_rank()];
+    y[block.thread_rank()] = cg::reduce(tile, v, cg::plus<int>());
+    y[64 + block.thread_rank()] = tile.ballot(v & 1);
+}
+"""
+
+
+@modes
+def test_cooperative_groups(sanitize):
+    x, y = np.random.default_rng(4).integers(0, 9, 64).astype(np.int32), np.zeros(128, np.int32)
+    run(GROUPS, "index", 1, 64, x, y, sanitize=sanitize)
+    v = x[::-1].reshape(8, 8)
+    np.testing.assert_array_equal(y[:64].reshape(8, 8), np.repeat(v.sum(1)[:, None], 8, 1))
+    np.testing.assert_array_equal(y[64:].reshape(8, 8), np.repeat(((v & 1) << np.arange(8)).sum(1)[:, None], 8, 1))

@@ -2,6 +2,15 @@
 //
 // Names here are lower case or start with gpudl_, because kernels are compiled with macros such as -DT=float or -DBM=64.
 #pragma once
+// Names of the C library that a kernel may well have: there is no such library on a GPU.
+#define index gpudl_libc_index
+#define rindex gpudl_libc_rindex
+#define remove gpudl_libc_remove
+#define rename gpudl_libc_rename
+#define gamma gpudl_libc_gamma
+#define scalb gpudl_libc_scalb
+#define drem gpudl_libc_drem
+#define significand gpudl_libc_significand
 #include <assert.h>
 #include <float.h>
 #include <limits.h>
@@ -10,6 +19,14 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#undef index
+#undef rindex
+#undef remove
+#undef rename
+#undef gamma
+#undef scalb
+#undef drem
+#undef significand
 
 #ifndef GPUDL_EMULATOR
 #define GPUDL_EMULATOR 1

@@ -163,6 +163,7 @@ void sanitizer_end_launch(Worker* w);
 void sanitizer_begin_block(Worker* w);
 void sanitizer_barrier_arrive(Worker* w, Barrier& barrier, Thread* t, bool full);
 void sanitizer_barrier_complete(Worker* w, Barrier& barrier, bool full);
+void sanitizer_arrived(Worker* w, u32 warp);
 void sanitizer_collective(Worker* w, u32 warp, u32 mask);
 void sanitizer_exit(Worker* w, Thread* t);
 void sanitizer_copy_issue(Worker* w, AsyncCopy& copy);

@@ -465,6 +465,7 @@ EXPORT u64 gpudl_emu_atomic(void* address, int bytes, int operation, u64 value, 
 
 // ---- Barriers and warps.
 static void tick(Sanitizer* s, u32 warp) { if (s->clock[warp] < LAST_CLOCK) s->clock[warp]++; }
+void sanitizer_arrived(Worker* w, u32 warp) { tick(w->sanitizer, warp); }
 void sanitizer_barrier_arrive(Worker* w, Barrier& barrier, Thread* t, bool full) {
     Sanitizer* s = w->sanitizer;
     if (full) return;

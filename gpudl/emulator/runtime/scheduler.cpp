@@ -289,7 +289,6 @@ static void arrive(Worker* w, u32 id, int expected, u64 pc, bool waits, int pred
     if (waits) block_current(w);
 }
 EXPORT void gpudl_emu_barrier(unsigned id, int expected) { arrive(worker, id, expected, CALLER, true, 0); }
-EXPORT void gpudl_emu_barrier_arrive(unsigned id, int expected) { arrive(worker, id, expected, CALLER, false, 0); }
 EXPORT int gpudl_emu_barrier_vote(int predicate, int operation) {
     Worker* w = worker;
     arrive(w, 0, -1, CALLER, true, predicate);
@@ -324,7 +323,8 @@ static void check_collective(Worker* w, u32 mask, int kind, u64 pc) {
         }
     }
 }
-static void collective(Worker* w, u32 mask, int kind, Combine combine, void* record, u64 pc) {
+// True for the lane that completed the set.
+static bool collective(Worker* w, u32 mask, int kind, Combine combine, void* record, u64 pc) {
     Thread* self = w->current;
     Warp& warp = w->warps[self->warp];
     if (w->sanitizer) check_collective(w, mask, kind, pc);
@@ -347,12 +347,23 @@ static void collective(Worker* w, u32 mask, int kind, Combine combine, void* rec
         if (w->sanitizer && kind == 1) sanitizer_collective(w, self->warp, lanes);
         u32 others = lanes & ~(1u << self->lane);
         if (others) wake_collective(w, self->warp, others);
-        return;                                                 // the last lane goes on; the others follow when it waits
+        return true;                                            // the last lane goes on; the others follow when it waits
     }
     self->waiting = AT_COLLECTIVE, self->pc = pc, self->mask = mask;
     block_current(w);
+    return false;
 }
-enum { KIND_SYNCWARP = 1, KIND_SHUFFLE = 2, KIND_VOTE = 3, KIND_MATCH = 4, KIND_REDUCE = 5 };    // ptx.cuh uses 16 and up
+enum { KIND_SYNCWARP = 1, KIND_SHUFFLE = 2, KIND_VOTE = 3, KIND_MATCH = 4, KIND_REDUCE = 5, KIND_ARRIVE = 6 };    // ptx.cuh uses 16 and up
+
+// bar.arrive is one instruction of the whole warp: what a lane does behind it must not count as done before another lane's arrival.
+EXPORT void gpudl_emu_barrier_arrive(unsigned id, int expected) {
+    Worker* w = worker;
+    u64 pc = CALLER;
+    u32 number = w->current->warp, lanes = w->warps[number].alive;
+    if (!collective(w, lanes, KIND_ARRIVE, nullptr, nullptr, pc)) return;
+    for (u32 rest = lanes; rest; rest &= rest - 1) arrive(w, id, expected, pc, false, 0);
+    if (w->sanitizer) sanitizer_arrived(w, number);
+}
 
 EXPORT void gpudl_emu_collective(unsigned mask, int kind, Combine combine, void* record) { collective(worker, mask, kind, combine, record, CALLER); }
 EXPORT void gpudl_emu_syncwarp(unsigned mask) { collective(worker, mask, KIND_SYNCWARP, nullptr, nullptr, CALLER); }
