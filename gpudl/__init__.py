@@ -44,7 +44,7 @@ from gpudl._dtypes import (
     short,
     uint8,
 )
-from gpudl._errors import DeviceError, DtypeError, KernelError, ShapeError
+from gpudl._errors import BoundsError, DeviceError, DtypeError, KernelError, ShapeError
 from gpudl._random import (
     Generator,
     bernoulli,

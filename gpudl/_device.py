@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from gpudl._errors import DeviceError
+from gpudl._errors import BoundsError, DeviceError
 
 # Checks that depend on data cannot raise inside a kernel: it stores one of these codes in the device's flag.
 FLAGS: dict[int, tuple[type[Exception], str]] = {
     1: (IndexError, "cross_entropy: a label is outside [0, classes) and is not ignore_index; see the labels, or set ignore_index"),
-    2: (IndexError, "indexing: an index is out of range for the dimension that it selects from"),
+    2: (BoundsError, "indexing: an index is out of range for the dimension that it selects from"),
     5: (RuntimeError, "binary_cross_entropy: all elements of input should be between 0 and 1; see sigmoid"),
 }
 

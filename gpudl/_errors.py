@@ -9,6 +9,10 @@ class DtypeError(TypeError, RuntimeError):
     """Dtypes that do not fit: a TypeError in Python, a RuntimeError in PyTorch."""
 
 
+class BoundsError(IndexError, RuntimeError):
+    """An index in data that is out of range: IndexError in Python and for some ops of PyTorch's, RuntimeError for others (gather, scatter)."""
+
+
 class DeviceError(RuntimeError):
     """A device that is missing, not usable, or mixed with another in one operation."""
 

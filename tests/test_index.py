@@ -13,6 +13,7 @@ import pytest
 import gpudl
 from gpudl import kernels, ops
 from gpudl.autograd import gradcheck, gradgradcheck
+from gpudl.nn import functional as F
 
 A = np.arange(60.0).reshape(3, 4, 5)
 nan = math.nan
@@ -200,6 +201,27 @@ def test_an_index_on_the_device_is_checked_there() -> None:
         with pytest.raises(IndexError, match=r"indexing: an index is out of range"):
             call(gpudl.tensor([0, 3], device="emulator"))
     assert x[gpudl.tensor([0, -3], device="emulator")].shape == (2, 4, 5)  # and the flag is clear again
+
+
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_only_indexing_counts_from_the_end(device: str, wrong: int) -> None:
+    x, i = gpudl.zeros(3, 1, device=device), gpudl.tensor([[0], [wrong]], device=device)
+    message = rf"index {wrong} is out of range for dimension 0 with size 3" if device == "cpu" else "an index is out of range"
+    for op, call in {
+        "gather": lambda: x.gather(0, i),
+        "scatter": lambda: x.scatter(0, i, gpudl.ones(2, 1, device=device)),
+        "scatter_add": lambda: x.scatter_add(0, i, gpudl.ones(2, 1, device=device)),
+        "index_select": lambda: x.index_select(0, i[:, 0]),
+        "index_add": lambda: x.index_add(0, i[:, 0], gpudl.ones(2, 1, device=device)),
+        "embedding": lambda: F.embedding(i, x),
+        "one_hot": lambda: F.one_hot(i, 3),
+    }.items():
+        for kind in (IndexError, RuntimeError):
+            with pytest.raises(kind, match=f"{op}: class {wrong}" if op == "one_hot" and device == "cpu" else message) as caught:
+                call()
+        assert device != "cpu" or str(caught.value).startswith(f"{op}: ")
+    if wrong < 0:
+        assert x.take_along_dim(i, 0).shape == x[i[:, 0]].shape == (2, 1)
 
 
 def test_values_that_do_not_fit() -> None:

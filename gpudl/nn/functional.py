@@ -54,6 +54,7 @@ from gpudl.ops import (
     softsign,
     tanh,
 )
+from gpudl.ops.index import rows
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -162,7 +163,7 @@ def embedding(
     for name, given in (("max_norm", max_norm), ("scale_grad_by_freq", scale_grad_by_freq), ("sparse", sparse)):
         if given:
             raise NotImplementedError(f"embedding: {name} is not supported")
-    out = weight[input]
+    out = rows("embedding", weight, input)
     if padding_idx is None:
         return out
     return ops.where((input == padding_idx % weight.shape[0]).unsqueeze(-1), out.detach(), out)

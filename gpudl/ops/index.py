@@ -16,7 +16,7 @@ import numpy as np
 from gpudl import _dtypes, autograd, kernels
 from gpudl._creation import as_host, tensor
 from gpudl._dtypes import ALL, bool_, int64
-from gpudl._errors import DeviceError, ShapeError
+from gpudl._errors import BoundsError, DeviceError, DtypeError, ShapeError
 from gpudl._tensor import Tensor, wrap
 from gpudl.autograd import Cost, Op, Sample, no_grad
 from gpudl.kernels import Kernel, Step, ceil_div, ladder
@@ -176,8 +176,12 @@ def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...], list[tuple[int, A
     return basic(input.shape, plain), arrays
 
 
-def flat(arrays: Sequence[tuple[int, Any, int, int]], device: Any) -> Tensor:
-    """Index arrays broadcast together and joined to indices into the flattened axes that they select from: int64, checked, on `device`."""
+def flat(arrays: Sequence[tuple[int, Any, int, int]], device: Any, op: str = "indexing") -> Tensor:
+    """Index arrays broadcast together and joined to indices into the flattened axes that they select from: int64, checked, on `device`.
+
+    x[...] and take_along_dim count negative indices from the end; gather, scatter and their like (any other `op`) take none, as in PyTorch.
+    """
+    wraps = op in ("indexing", "take_along_dim")
     try:
         shape = np.broadcast_shapes(*[tuple(a.shape) for _, a, _, _ in arrays])
     except ValueError:
@@ -187,9 +191,9 @@ def flat(arrays: Sequence[tuple[int, Any, int, int]], device: Any) -> Tensor:
     if all(isinstance(v, np.ndarray) for v in values):  # known on the host: a wrong one is named at once
         line: Any = 0
         for v, (_, _, n, at) in zip(values, arrays, strict=True):
-            wrong = (v < -n) | (v >= n)
+            wrong = (v < (-n if wraps else 0)) | (v >= n)
             if wrong.any():
-                raise IndexError(f"indexing: index {int(v[wrong][0])} is out of range for dimension {at} with size {n}")
+                raise BoundsError(f"{op}: index {int(v[wrong][0])} is out of range for dimension {at} with size {n}")
             line = line * n + np.where(v < 0, v.astype(np.int64) + n, v)
         return wrap(
             device.from_host(np.ascontiguousarray(np.broadcast_to(line, shape), dtype=np.int64))
@@ -200,12 +204,12 @@ def flat(arrays: Sequence[tuple[int, Any, int, int]], device: Any) -> Tensor:
     joined = device.empty(shape, int64)
     for k, (v, (_, a, n, _)) in enumerate(zip(values, arrays, strict=True)):
         if isinstance(v, Tensor) and v.device is not device:
-            raise DeviceError(f"indexing: the tensor is on {device} and an index on {v.device}; move it with .to({str(device)!r})")
+            raise DeviceError(f"{op}: the tensor is on {device} and an index on {v.device}; move it with .to({str(device)!r})")
         given = a._array if isinstance(a, Tensor) and a.device is device else device.from_host(np.asarray(v))
         given = device.xp.broadcast_to(given, shape)
         if joined.size:
             kernels.launch(device, "index.linear", {
-                "index": given, "line": joined, "dims": kernels.dims(shape, given), "size": joined.size, "n": n, "first": int(k == 0), "flag": device.flag(),
+                "index": given, "line": joined, "dims": kernels.dims(shape, given), "size": joined.size, "n": n, "wraps": int(wraps), "first": int(k == 0), "flag": device.flag(),
             })  # fmt: skip
     return wrap(joined, device)
 
@@ -609,7 +613,7 @@ class Write(Op, name="index_write", function="scatter"):
         yield (
             Sample(np.zeros((2, 3)), 1, np.array([[3]]), 1.0),
             IndexError,
-            r"indexing: index 3 is out of range for dimension 1 with size 3",
+            r"scatter: index 3 is out of range for dimension 1 with size 3",
         )
         yield Sample(np.zeros((2, 3)), 1, np.array([[0, 1]]), np.zeros((1, 1))), ShapeError, r"scatter: index \(1, 2\) is larger than src"
 
@@ -625,7 +629,15 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
         raise IndexError(f"index_select: index is {index.dtype} {tuple(index.shape)}; a 1-D integer tensor is needed")
     if not input.ndim:
         return input.reshape(1)[index.reshape(-1)].reshape(())
-    return Take.apply(input, flat([(at, index.reshape(-1), input.shape[at], at)], input.device), at=at, count=1, full=False)
+    return Take.apply(input, flat([(at, index.reshape(-1), input.shape[at], at)], input.device, "index_select"), at=at, count=1, full=False)
+
+
+def rows(op: str, weight: Tensor, index: Tensor) -> Tensor:
+    """weight[index] for an integer index of any shape into the first axis. BoundsError for an index outside [0, n)."""
+    check_tensor(op, input=index, weight=weight)
+    if index.dtype not in (int64, _dtypes.int32):
+        raise DtypeError(f"{op}: input is {index.dtype}; int64 or int32 is needed. Convert it with .long()")
+    return Take.apply(weight, flat([(0, index, weight.shape[0], 0)], weight.device, op), at=0, count=1, full=False)
 
 
 def _gathered(op: str, input: Tensor, dim: int, index: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -638,7 +650,7 @@ def _gathered(op: str, input: Tensor, dim: int, index: Tensor) -> tuple[Tensor, 
         )
     if any(i > n for d, (i, n) in enumerate(zip(index.shape, input.shape, strict=True)) if d != at):
         raise ShapeError(f"{op}: index {tuple(index.shape)} is larger than {tuple(input.shape)} along an axis other than {at}")
-    line = flat([(at, index, input.shape[at] if input.ndim else 1, at)], input.device)
+    line = flat([(at, index, input.shape[at] if input.ndim else 1, at)], input.device, op)
     cut = tuple(slice(None) if d == at else slice(0, n) for d, n in enumerate(index.shape))
     return (input if all(d == at or n == input.shape[d] for d, n in enumerate(index.shape)) else getitem(input, cut)), line, at
 
@@ -646,11 +658,15 @@ def _gathered(op: str, input: Tensor, dim: int, index: Tensor) -> tuple[Tensor, 
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """y[i, j, k] = x[i, index[i, j, k], k] for dim = 1, and so on; shape of index. The gradient adds up where an index repeats.
 
-    IndexError for an index out of range, ShapeError where index is larger than input along another axis.
+    BoundsError for an index outside [0, n), ShapeError where index is larger than input along another axis.
     """
     if sparse_grad:
         raise NotImplementedError("gather: sparse_grad is not supported")
-    seen, line, at = _gathered("gather", input, dim, index)
+    return _gather("gather", input, dim, index)
+
+
+def _gather(op: str, input: Tensor, dim: int, index: Tensor) -> Tensor:
+    seen, line, at = _gathered(op, input, dim, index)
     if not input.ndim:
         return seen.reshape(1)[line.reshape(1)].reshape(())
     return Gather.apply(seen, line, at=at, count=1, full=True)
@@ -671,7 +687,7 @@ class Gather(Take, name="gather"):
         yield (
             Sample(np.zeros((2, 3)), 1, np.array([[3], [0]])),
             IndexError,
-            r"indexing: index 3 is out of range for dimension 1 with size 3",
+            r"gather: index 3 is out of range for dimension 1 with size 3",
         )
         yield Sample(np.zeros((2, 3)), 1, np.zeros((3, 1), np.int64)), ShapeError, r"gather: index \(3, 1\) is larger than \(2, 3\)"
 
@@ -683,7 +699,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     """As `gather`, with input and indices broadcast against each other except along dim; without a dim of the flattened input."""
     check_tensor("take_along_dim", input=input, indices=indices)
     if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1))
+        return _gather("take_along_dim", input.reshape(-1), 0, indices.reshape(-1))
     at = axis("take_along_dim", dim, input.ndim)
     if indices.ndim != input.ndim:
         raise ShapeError(
@@ -692,7 +708,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     both = [max(a, b) if a and b else 0 for a, b in zip(input.shape, indices.shape, strict=True)]
     wide, narrow = list(both), list(both)
     wide[at], narrow[at] = input.shape[at], indices.shape[at]
-    return gather(input.expand(wide), at, indices.expand(narrow).contiguous())
+    return _gather("take_along_dim", input.expand(wide), at, indices.expand(narrow).contiguous())
 
 
 def scatter(input: Tensor, dim: int, index: Tensor, src: Any, *, reduce: Any = None) -> Tensor:
@@ -726,7 +742,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     """A copy of input with alpha * source added at the places `index` (1-D) of axis dim; repeats add up."""
     check_tensor("index_add", input=input, index=index, source=source)
     at = axis("index_add", dim, input.ndim)
-    line = flat([(at, index, input.shape[at], at)], input.device)
+    line = flat([(at, index, input.shape[at], at)], input.device, "index_add")
     added = Put.apply(source, line, shape=tuple(input.shape), at=at, count=1, full=False)
     return input + (added if alpha == 1 else added * alpha)
 
@@ -789,8 +805,8 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if tensor.device.type == "cpu" and tensor.numel():
         low, high = int(tensor._array.min()), int(tensor._array.max())
         if low < 0 or high >= num_classes:
-            raise ValueError(f"one_hot: class {low if low < 0 else high} is outside [0, {num_classes})")
-    line = flat([(0, tensor, num_classes, 0)], tensor.device)
+            raise BoundsError(f"one_hot: class {low if low < 0 else high} is outside [0, {num_classes})")
+    line = flat([(0, tensor, num_classes, 0)], tensor.device, "one_hot")
     out = tensor.device.empty((*tensor.shape, num_classes), int64)
     kernels.fill(tensor.device, out, 0)
     one = constant(1, int64, tensor.device).expand((*tensor.shape, 1))
