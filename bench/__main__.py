@@ -16,6 +16,7 @@ COMMANDS = {  # name: (module, what it does)
     "report": ("bench.report", "report RECORD.json: the HTML page of a record"),
     "lessons": ("bench.lessons", "fill the tables of the lesson pages from a record; --check says which are stale"),
     "ceilings": ("bench.ceilings", "what this machine can do at most: copy bandwidth, multiply-adds, launches"),
+    "noise": ("bench.noise", "a version against a copy of itself, many times: how many are called ties"),
     "accumulate": ("bench.accumulate", "error of tensor-core accumulation against promotion every 32, 64, 128 of K"),
     "small": ("bench.small", "every rung at small sizes: for compute-sanitizer, and the agreement of the emulator with a GPU"),
     "train": ("bench.train", "whole models: step time, launches, host time per op, memory, time to 99% on MNIST"),

@@ -50,7 +50,7 @@ def bench(*arguments: str) -> list[str]:
 def parts(folder: Path, rehearse: bool) -> list[Part]:
     """What is to be done, the most valuable first. "{left}" in a command becomes the seconds that the part has."""
     at = lambda name: str(folder / name)  # noqa: E731
-    tests = ["-m", "pytest", "-m", "gpu", "-q", "-x", "--maxfail=50", "-p", "no:cacheprovider", str(records.ROOT / "tests")]
+    tests = ["-m", "pytest", "-m", "gpu", "-q", "--maxfail=50", "-p", "no:cacheprovider", str(records.ROOT / "tests")]
     sanitizer = shutil.which("compute-sanitizer") or next(iter(map(str, Path("/usr/local").glob("cuda*/bin/compute-sanitizer"))), "")
     compiler = "" if shutil.which("g++") else "no g++: the emulator compiles kernels with it"
     pytest = "" if importlib.util.find_spec("pytest") else "pytest is not installed"
@@ -60,6 +60,7 @@ def parts(folder: Path, rehearse: bool) -> list[Part]:
              bench("accumulate", "--out", at("accumulate.json"), "--budget", "{left}", *(["--K", "64", "--size", "16"] if rehearse else []))),
         Part("headline", "matmul, convolution, normalisation, softmax, losses: every rung beside PyTorch", 0.34, 40,
              bench(*ops.HEADLINE, "--device", "cuda", "--out", at("ops.json"), "--resume", "--budget", "{left}", *quick)),
+        Part("noise", "one kernel against a copy of itself, twenty times", 0.01, 12, bench("noise", "--device", "cuda")),
         Part("tests", "the GPU tests of every op and rung", 0.16, 30, [sys.executable, *tests], "tests.log", needs=pytest),
         *(Part(f"sanitizer: {tool}", f"compute-sanitizer --tool {tool} over every rung at small sizes", 0.05, 20,
                [sanitizer or "compute-sanitizer", "--tool", tool, "--error-exitcode", "86", "--print-limit", "5", *bench("small", "--sizes", "1")],
@@ -88,6 +89,8 @@ def parts(folder: Path, rehearse: bool) -> list[Part]:
                 part.command = bench("softmax", "matmul", "--device", "cuda", "--out", at("ops.json"), "--resume", "--budget", "{left}", *quick)
             if part.name == "models":
                 part.command = bench("train", "mlp", "lenet", "--device", "cuda", "--mnist", "--out", at("models.json"), "--budget", "{left}")
+            if part.name == "noise":
+                part.command = bench("noise", "--device", "cuda", "--runs", "1", "--seconds", "0")
             if part.name == "halves":
                 part.command = bench("softmax", "--device", "cuda", "--dtype", "bfloat16", "--out", at("ops.json"), "--resume", "--budget", "{left}", *quick)
     return found

@@ -24,7 +24,7 @@ HEADLINE = ["matmul", "linear", "conv2d", "conv2d_dgrad", "conv2d_wgrad", "conv2
 VIEWS = {"expand", "permute", "reshape", "slice"}  # no memory is touched: nothing to measure
 SLOW = 3e10  # FLOPs above which only the last rungs of a ladder run: the first ones would take seconds a call
 EMULATED = (20_000, 3e6)  # elements and FLOPs that the emulator computes in reasonable time
-WARM_CAP = 64  # copies of the inputs that rotate through the L2 at most
+MOST_COPIES = 128  # of the inputs, which rotate through twice the L2; a case that would need more is measured warm, and says so
 
 
 def registry() -> dict[str, type[Op]]:
@@ -171,13 +171,16 @@ def measure(
     floor = case.floor(want, case.input_bytes)
     modes = ["warm"]
     copies = 1
-    if l2 and floor.bytes < 3 * l2:
-        modes, copies = ["cold", "warm"], max(1, min(WARM_CAP, math.ceil(3 * l2 / max(floor.bytes, 1))))
-    elif l2:
-        modes = ["cold"]
+    if l2:
+        copies = max(1, math.ceil(2 * l2 / max(floor.bytes, 1)))
+        modes = ["cold"] if copies == 1 else ["cold", "warm"] if copies <= MOST_COPIES else ["warm"]  # what is tiny cannot be rotated out
     results = []
     for mode in modes:
         results += _timed(case, mode, copies if mode == "cold" else 1, players, rows, ready, clock, seconds / len(modes), sample, seed, floor, ceilings, want)
+    if device == "cuda":
+        import cupy
+
+        cupy.get_default_memory_pool().free_all_blocks()  # PyTorch has a pool of its own
     return [r for r in rows if r["status"] not in ("ok",)] + results
 
 

@@ -16,12 +16,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import gpudl
 from gpudl._files import atomic_write
 
 SCHEMA = 1
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("gpudl", "numpy", "numba", "torch", "jax", "jaxlib", "cupy-cuda13x", "cupy-cuda12x", "triton", "nvidia-cublas", "nvidia-cudnn-cu13",
+PACKAGES = ("numpy", "numba", "torch", "jax", "jaxlib", "cupy-cuda13x", "cupy-cuda12x", "triton", "nvidia-cublas", "nvidia-cudnn-cu13",
             "nvidia-cuda-nvrtc", "matplotlib", "threadpoolctl")  # fmt: skip
 GPU_FACTS = ("name", "driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "power.draw", "power.limit", "temperature.gpu", "memory.total",
              "clocks_event_reasons.active")  # fmt: skip
@@ -119,8 +120,25 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def _nvml() -> dict[str, str]:
+    """The same facts through NVML's Python binding, in microseconds where nvidia-smi takes a tenth of a second."""
+    import pynvml as n
+
+    n.nvmlInit()
+    h = n.nvmlDeviceGetHandleByIndex(0)
+    name, driver = (v.decode() if isinstance(v, bytes) else v for v in (n.nvmlDeviceGetName(h), n.nvmlSystemGetDriverVersion()))
+    return {
+        "name": name, "driver_version": driver, "clocks.sm": str(n.nvmlDeviceGetClockInfo(h, n.NVML_CLOCK_SM)),
+        "clocks.mem": str(n.nvmlDeviceGetClockInfo(h, n.NVML_CLOCK_MEM)), "clocks.max.sm": str(n.nvmlDeviceGetMaxClockInfo(h, n.NVML_CLOCK_SM)),
+        "power.draw": f"{n.nvmlDeviceGetPowerUsage(h) / 1000:.1f}", "power.limit": f"{n.nvmlDeviceGetEnforcedPowerLimit(h) / 1000:.1f}",
+        "temperature.gpu": str(n.nvmlDeviceGetTemperature(h, n.NVML_TEMPERATURE_GPU)), "memory.total": str(n.nvmlDeviceGetMemoryInfo(h).total // 2**20),
+    }  # fmt: skip
+
+
 def gpu_facts() -> dict[str, str]:
-    """Clocks, power and temperature as nvidia-smi reads them; nothing is ever set. Empty without a GPU."""
+    """Clocks (MHz), power (W) and temperature as NVML or nvidia-smi reads them; nothing is ever set. Empty without a GPU."""
+    with contextlib.suppress(Exception):  # no binding, no driver
+        return _nvml()
     for names in (GPU_FACTS, GPU_FACTS[:-1]):
         out = _run("nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader,nounits")
         values = [v.strip() for v in out.splitlines()[0].split(",")] if out else []
@@ -132,13 +150,14 @@ def gpu_facts() -> dict[str, str]:
 def environment(device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
     """The machine and the software: everything that a reader needs to run it again."""
     revision, dirty = commit()
-    versions = {}
+    versions = {"gpudl": gpudl.__version__}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     facts: dict[str, Any] = {
-        "device": device, "system": platform.platform(), "python": platform.python_version(), "cpu": cpu_name(), "cores": os.cpu_count(),
-        "memory_gib": round(available_memory() / 2**30, 1), "versions": versions, "commit": revision, "dirty": dirty, "threads": threads,
+        "device": device, "system": f"{platform.system()} {platform.machine()}", "python": platform.python_version(), "cpu": cpu_name(),
+        "cores": os.cpu_count(), "memory_gib": round(available_memory() / 2**30, 1), "versions": versions, "commit": revision, "dirty": dirty,
+        "threads": threads,
         "command": " ".join(["python -m bench", *(a.rpartition("/")[2] for a in sys.argv[1:])]),
     }  # fmt: skip
     if hasattr(os, "getloadavg"):

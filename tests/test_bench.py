@@ -542,7 +542,7 @@ def test_the_parts_write_no_more_than_eight_files_and_the_most_valuable_come_fir
     from bench import gpu
 
     found = gpu.parts(tmp_path, False)
-    assert [p.name for p in found[:3]] == ["first question", "headline", "tests"]
+    assert [p.name for p in found[:3]] == ["first question", "headline", "noise"]
     named = {w.rpartition("/")[2] for p in found for w in p.command if w.endswith((".json", ".log"))} | {p.log for p in found if p.log}
     assert named <= set(gpu.FILES) and len(gpu.FILES) <= 8
     assert sum(p.share for p in found[:-1]) <= 1.2
