@@ -172,7 +172,7 @@ def run(text: str, path: Path, launches: list[Launch], folder: Path) -> tuple[st
                 launch.grid, launch.block, arguments, launch.shared_mem, cooperative=launch.cooperative
             )
         except SanitizerError as error:
-            return "reported", str(error.reports[0]).replace(str(file), path.name).splitlines()
+            return "reported", str(error.reports[0]).replace(f"{folder}/", "").splitlines()
         if any(arguments[i].tobytes() != r.tobytes() for i, r in launch.results.items()):
             outcome = "values"
     return outcome, []
@@ -228,7 +228,7 @@ def run_live(text: str, rung: Any, drive: Callable[[], None], kernels: Any, fold
     except CompileError as error:
         return "stillborn", str(error).splitlines()[:1]
     except SanitizerError as error:
-        return "reported", str(error.reports[0]).replace(str(file), file.name).splitlines()
+        return "reported", str(error.reports[0]).replace(f"{folder}/", "").splitlines()
     finally:
         kernels._emulator_module = plain
         rung._plans.clear()
@@ -260,43 +260,56 @@ def main(argv: list[str] | None = None) -> int:
     if options.ladders:
         rungs = [r for r in rungs if any(f"{r.ladder.name}/{r.name}".startswith(want) for want in options.ladders)]
     rungs = rungs[part - 1 :: parts]
-    work = []
+    work: list[tuple[Path, Mutant, list[Any]]] = []  # the file, its mutant, and the rungs that can notice
     for rung in rungs:
         scalars = sorted({p.name for entry in rung.entries.values() for p in entry if not p.pointer and "int" in p.type})
-        work += [(rung, m) for m in mutants(rung.path.read_text(), scalars) if options.kind in (None, m.kind)]
+        work += [(rung.path, m, [rung]) for m in mutants(rung.path.read_text(), scalars)]
+    for header in sorted(p for p in kernels.FOLDER.rglob("*.cuh") if p.name != "ptx.cuh" and part == 1):
+        for m in mutants(header.read_text(), []):
+            caller = re.findall(r"\b(\w+)\s*\([^;{}]*\)\s*\{", header.read_text()[: m.start])[-1:] or [""]
+            users = [r for r in rungs if re.search(rf"\b{caller[0]}\b", r.path.read_text())]
+            work += [(header, m, users)] if users else []
+    work = [w for w in work if options.kind in (None, w[1].kind)]
     if options.sample is not None and options.sample < len(work):
         chosen = random.Random(options.seed).sample(range(len(work)), options.sample)
         work = [work[i] for i in sorted(chosen)]
-    print(f"{len(work)} mutants of {len({id(r) for r, _ in work})} rungs")
+    print(f"{len(work)} mutants of {len({path for path, _, _ in work})} files")
     counts: dict[str, int] = {}
     bad = []
-    launches: list[Launch] = []
-    lines: list[str] = []
-    current = None
+    launches: dict[str, list[Launch]] = {}
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="gpudl-mutants-") as folder:
-        for rung, mutant in work:
-            if rung is not current:
-                current = rung
-                launches = launches_of(rung, registry, kernels)
-            name = f"{rung.ladder.name}/{rung.source}:{mutant.line}"
-            what = f"{mutant.kind} {mutant.before.strip()!r}"
+    for path, mutant, users in work:
+        name = f"{path.relative_to(kernels.FOLDER)}:{mutant.line}"
+        what = f"{mutant.kind} {mutant.before.strip()!r}"
+        outcome, lines = "not launched", list[str]()
+        for rung in users:
+            key = f"{rung.ladder.name}/{rung.name}"
+            if key not in launches:
+                if len(users) == 1:
+                    launches.clear()  # rungs come one after another
+                launches[key] = launches_of(rung, registry, kernels)
+            text = rung.path.read_text()
             drive = drivers(kernels).get(rung.ladder.name.split(".")[0])
-            if not launches and drive:
-                outcome, lines = run_live(mutant.apply(rung.path.read_text()), rung, drive, kernels, Path(folder))
-            elif not launches:
-                outcome, lines = "not launched", []
-            else:
-                outcome, lines = run(mutant.apply(rung.path.read_text()), rung.path, launches, Path(folder))
-            if outcome == "values" and mutant.kind == "bounds":
-                outcome = "wrong values"  # every access stays inside the arrays; the tests see the result
-            elif outcome in ("survived", "values", "not launched") and mutant.kept:
-                outcome = "kept"
-            counts[outcome] = counts.get(outcome, 0) + 1
-            if outcome in ("survived", "values", "not launched"):
-                bad.append(f"{name}: {what}: {outcome}")
-            shown = lines if options.verbose else [one for one in lines if one is lines[0] or "the other side" in one]
-            print("\n    ".join([f"{outcome:12} {name}: {what}", *map(str.strip, shown)]), flush=True)
+            with tempfile.TemporaryDirectory(prefix="gpudl-mutants-") as folder:
+                if path == rung.path:
+                    text = mutant.apply(text)
+                else:  # found before the real one: it lies beside the copy of the rung
+                    Path(folder, path.name).write_text(mutant.apply(path.read_text()))
+                if launches[key]:
+                    outcome, lines = run(text, rung.path, launches[key], Path(folder))
+                elif drive:
+                    outcome, lines = run_live(text, rung, drive, kernels, Path(folder))
+            if outcome == "reported":
+                break
+        if outcome == "values" and mutant.kind == "bounds":
+            outcome = "wrong values"  # every access stays inside the arrays; the tests see the result
+        elif outcome in ("survived", "values", "not launched") and mutant.kept:
+            outcome = "kept"
+        counts[outcome] = counts.get(outcome, 0) + 1
+        if outcome in ("survived", "values", "not launched"):
+            bad.append(f"{name}: {what}: {outcome}")
+        shown = lines if options.verbose else [one for one in lines if one is lines[0] or "the other side" in one]
+        print("\n    ".join([f"{outcome:12} {name}: {what}", *map(str.strip, shown)]), flush=True)
     print(f"\n{', '.join(f'{n} {outcome}' for outcome, n in sorted(counts.items()))} in {time.monotonic() - start:.0f} s")
     if bad:
         print("\nNot reported: remove the barrier or check, add a sample that needs it, or say on its line why it stays (kept: ...)")

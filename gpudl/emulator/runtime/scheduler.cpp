@@ -3,6 +3,7 @@
 // A stack runs threads one after another for as long as none of them has to wait, so a kernel without barriers needs one
 // stack and no switch at all. A thread that waits keeps its stack, and the next thread gets another.
 #include "runtime.h"
+#include <numeric>
 #include <algorithm>
 #include <cerrno>
 #include <condition_variable>
@@ -648,14 +649,17 @@ static void prepare_worker(Worker* w, Launch* launch) {
 
 static std::mutex launch_mutex;                                 // one launch at a time
 static std::atomic<u64> next_block;
-static std::vector<u64> shuffled;
+static std::vector<u32> shuffled;                               // in random order: the blocks of a grid that is not too large,
+constexpr u64 MOST_SHUFFLED = 1 << 22;                          // or strides through it
+static u64 stride, first_block;
 
 static void run_blocks(Worker* w, Launch* launch) {
     u64 total = (u64)launch->grid.x * launch->grid.y * launch->grid.z;
     while (!launch->stopped && !interrupted) {
         u64 position = next_block++;
         if (position >= total) break;
-        u64 number = launch->order == DESCENDING ? total - 1 - position : launch->order == RANDOM ? shuffled[position] : position;
+        u64 number = launch->order == DESCENDING ? total - 1 - position : launch->order != RANDOM ? position
+                     : total <= MOST_SHUFFLED ? shuffled[position] : (u64)(((unsigned __int128)position * stride + first_block) % total);
         Index block{(u32)(number % launch->grid.x), (u32)(number / launch->grid.x % launch->grid.y), (u32)(number / launch->grid.x / launch->grid.y)};
         prepare_block(w, launch, block);
         run_block(w);
@@ -777,11 +781,12 @@ static void watch() {
             g.asleep = false;
             continue;
         }
-        g.sleeps_until = g.deadline;
+        g.sleeps_until = std::min(g.deadline, Watch::clock::now() + std::chrono::milliseconds(100));
         g.change.wait_until(lock, g.sleeps_until);
-        if (!g.active || Watch::clock::now() < g.deadline) continue;
+        bool over = Watch::clock::now() >= g.deadline;
+        if (!g.active || !(over || interrupted)) continue;     // Ctrl-C ends a block that never ends, too
         for (pthread_t thread : g.threads) pthread_kill(thread, SIGURG);
-        g.deadline = Watch::clock::now() + std::chrono::milliseconds(100);
+        if (over) g.deadline = Watch::clock::now() + std::chrono::milliseconds(100);
     }
 }
 static void watch_begin(double seconds) {
@@ -954,10 +959,12 @@ EXPORT int gpudl_emu_launch(Launch* launch) {
     interrupted = 0;
     next_block = 0;
     if (launch->order == RANDOM) {
-        shuffled.resize(total);
         u64 state = 0x9e3779b97f4a7c15ull * (launch->seed + 1);
-        for (u64 i = 0; i < total; i++) shuffled[i] = i;
-        for (u64 i = total; i > 1; i--) std::swap(shuffled[i - 1], shuffled[xorshift(state) % i]);
+        shuffled.resize(total <= MOST_SHUFFLED ? total : 0);
+        for (u64 i = 0; i < shuffled.size(); i++) shuffled[i] = (u32)i;
+        for (u64 i = shuffled.size(); i > 1; i--) std::swap(shuffled[i - 1], shuffled[xorshift(state) % i]);
+        first_block = xorshift(state) % total;
+        do stride = xorshift(state) % total | 1; while (std::gcd(stride, total) != 1);
     }
     if (launch->cooperative) {
         grid_state.total = (u32)total, grid_state.arrived = grid_state.left = grid_state.turn = 0, grid_state.phase = 0;
