@@ -1,6 +1,8 @@
 """Seeded faults: each kernel below breaks one rule, and the report must name the fault and the marked line."""
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -211,3 +213,35 @@ def test_endless_loop_in_fast_mode_is_stopped():
     module = emulator.compile('extern "C" __global__ void k(volatile int* p) { while (p[0] == 0); }\n', sanitize=False, timeout=0.3)
     with pytest.raises(emulator.SanitizerError, match="timeout"):
         module.get_function("k")(1, 32, (np.zeros(4, np.int32),))
+
+
+INTERRUPTED = """
+import os, signal, subprocess, time
+import numpy as np
+from gpudl import emulator
+source = 'extern "C" __global__ void k(volatile float* y) { for (;;) { y[0] += 1; __syncthreads(); } }\\n'
+for sanitize in (True, False):
+    k = emulator.compile(source, sanitize=sanitize, timeout=40).get_function("k")
+    start = time.monotonic()
+    subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -INT {os.getpid()}"])
+    try:
+        k(1, 64, (np.zeros(1, np.float32),))
+    except KeyboardInterrupt:
+        print("interrupted" if time.monotonic() - start < 30 else "late")
+"""
+
+
+def test_control_c_ends_a_block_that_never_ends():
+    run = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True)
+    assert run.stdout == "interrupted\n" * 2, run.stdout + run.stderr
+
+
+def test_a_vast_grid_in_random_order_takes_no_memory_for_the_order():
+    source = 'extern "C" __global__ void k(int* y) { if (blockIdx.x < 4) y[blockIdx.x] += 1; }\n'
+    k = emulator.compile(source, sanitize=False, order="random", timeout=0.2).get_function("k")
+    with pytest.raises(emulator.SanitizerError, match="timeout"):
+        k((2**31 - 1, 65535, 65535), 1, (np.zeros(4, np.int32),))  # a list of its blocks would end the process
+    counts = np.zeros(2049 * 2049, np.int32)
+    each = 'extern "C" __global__ void k(int* y) { y[blockIdx.x + gridDim.x * blockIdx.y] += 1; }\n'
+    emulator.compile(each, sanitize=False, order="random").get_function("k")((2049, 2049), 1, (counts,))
+    assert (counts == 1).all()
