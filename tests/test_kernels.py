@@ -12,7 +12,7 @@ from gpudl.kernels import Kernel, Ladder, Parameter
 
 def test_ladder_lists_rungs_with_their_header_facts() -> None:
     ladder = kernels.ladder("softmax.forward")
-    assert [k.name for k in ladder if k.backend == "cuda"] == ["01_naive", "02_warp_row", "03_online"]
+    assert [k.name for k in ladder if k.backend == "cuda"] == ["01_naive", "02_warp_row", "03_online", "04_block_row", "05_registers"]
     assert "neighbouring lanes" in ladder["02"].header["Title"] and "Traffic" in repr(ladder)
     with pytest.raises(KeyError, match="no ladder 'softmux'"):
         kernels.ladder("softmux")
@@ -70,8 +70,8 @@ class TestLaunch:
 
     def test_arguments_are_checked_against_the_signature(self) -> None:
         device, x, y = self.arrays()
-        with pytest.raises(TypeError, match=r"softmax/forward/03_online.cu:softmax_fwd: no argument N"):
-            kernels.launch(device, "softmax.forward", {"x": x, "y": y, "M": 2})
+        with pytest.raises(TypeError, match=r"log_softmax/forward/02_warp_row.cu:log_softmax_fwd: no argument N"):
+            kernels.launch(device, "log_softmax.forward", {"x": x, "y": y, "M": 2})
         with pytest.raises(TypeError, match=r"y is float64, the kernel reads float32"):
             kernels.launch(device, "softmax.forward", {"x": x, "y": device.empty((2, 3), np.float64), "M": 2, "N": 3})
         with pytest.raises(TypeError, match=r"M is an array, the kernel takes int64_t"):

@@ -15,8 +15,12 @@ from gpudl.ops._common import axis, check_float, check_tensor
 
 BLOCK = 256  # rows per block, one thread each
 ROWS = 4  # rows per block, one warp each
+KEEP = 16  # values of a row that a thread keeps in registers, where a block has one row
 naive: dict[str, Any] = dict(grid=lambda M: ceil_div(M, BLOCK), block=BLOCK, BLOCK=BLOCK, dtypes=FLOATS)
 warp: dict[str, Any] = dict(grid=lambda M: ceil_div(M, ROWS), block=(32, ROWS), ROWS=ROWS, dtypes=FLOATS)
+# a block a row pays from a value for each of its threads on; KEEP is the most that registers are spent on
+block: dict[str, Any] = dict(grid=lambda M: M, block=BLOCK, BLOCK=BLOCK, dtypes=FLOATS, when=lambda N: N >= BLOCK)
+registers: dict[str, Any] = dict(grid=lambda M: M, block=BLOCK, BLOCK=BLOCK, KEEP=KEEP, dtypes=FLOATS, when=lambda N: N <= BLOCK * KEEP)
 numba: dict[str, Any] = dict(grid=lambda M: ceil_div(M, 64), block=64, dtypes=(float32, float64))
 ladder(  # first to last: the order of the lesson
     "softmax.forward",
@@ -24,12 +28,18 @@ ladder(  # first to last: the order of the lesson
     Kernel("01_naive.cu", **naive, traffic=lambda M, N, itemsize: 4 * M * N * itemsize),
     Kernel("02_warp_row.cu", **warp, traffic=lambda M, N, itemsize: 4 * M * N * itemsize),
     Kernel("03_online.cu", **warp, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
+    Kernel("04_block_row.cu", **block, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
+    Kernel("05_registers.cu", **registers, traffic=lambda M, N, itemsize: 2 * M * N * itemsize),
+    choose=lambda N: "03_online" if N < 2 * BLOCK else "05_registers" if N <= BLOCK * KEEP else "04_block_row",
 )
 ladder(
     "softmax.backward",
     NumbaKernel("backward_naive", **numba),
     Kernel("01_naive.cu", **naive, traffic=lambda M, N, itemsize: 5 * M * N * itemsize),
     Kernel("02_warp_row.cu", **warp, traffic=lambda M, N, itemsize: 5 * M * N * itemsize),
+    Kernel("03_block_row.cu", **block, traffic=lambda M, N, itemsize: 5 * M * N * itemsize),
+    Kernel("04_registers.cu", **registers, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
+    choose=lambda N: "02_warp_row" if N < 2 * BLOCK else "04_registers" if N <= BLOCK * KEEP else "03_block_row",
 )
 
 
