@@ -87,7 +87,7 @@ class _FunctionOp(Op):
                 )
             if tensor is None:
                 tensor = wrap(array, self.device, storage)
-                tensor._node, tensor._index, tensor.requires_grad = self, place, True
+                tensor._node, tensor._index, tensor._requires_grad = self, place, True
             out.append(tensor)
         return tuple(out)
 
@@ -118,7 +118,7 @@ class _FunctionOp(Op):
             if not isinstance(g, Tensor):
                 raise TypeError(f"{self.name}.backward: gradient {position} is a {type(g).__name__}; a Tensor or None is needed")
             if g.shape != self.meta[i][0]:  # type: ignore[attr-defined]
-                raise RuntimeError(f"{self.name}.backward: gradient {position} is {tuple(g.shape)} for an input of {self.meta[i][0]}")  # type: ignore[attr-defined]
+                raise RuntimeError(f"{self.name}.backward: gradient {position} is {tuple(g.shape)} for an input of {tuple(self.meta[i][0])}")  # type: ignore[attr-defined]
             while len(result) <= i:
                 result.append(None)
             result[i] = self._fit_tensor(g, i) if create_graph else self._fit(g._array, i)
@@ -181,7 +181,7 @@ class Function:
                 o._check_writable(cls.__name__)
                 o._wrote()
             if _dtypes.is_float(o.dtype) and id(outs[i]) not in ctx._constant:
-                o._node, o._index, o.requires_grad = node, i, True
+                o._node, o._index, o._requires_grad = node, i, True
             final.append(o)
         node.keep(tuple(tensors), tuple(final))
         return tuple(final) if isinstance(out, tuple) else final[0]

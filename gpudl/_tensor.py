@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -38,7 +39,7 @@ def wrap(array: Any, device: Device, storage: Storage | None = None) -> Tensor:
     t = Tensor.__new__(Tensor)
     t._array, t.device = array, device
     t._storage = Storage() if storage is None else storage
-    t._node, t._index, t._leaf, t.requires_grad, t._grad = None, 0, None, False, None
+    t._node, t._index, t._leaf, t._requires_grad, t._grad = None, 0, None, False, None
     t._view = t._views = None
     return t
 
@@ -100,7 +101,7 @@ class Tensor:
     `.numpy()` or through the array given to `from_numpy` are not seen by the check for in-place changes.
     """
 
-    __slots__ = ("__weakref__", "_array", "_grad", "_index", "_leaf", "_node", "_storage", "_view", "_views", "device", "requires_grad")
+    __slots__ = ("__weakref__", "_array", "_grad", "_index", "_leaf", "_node", "_requires_grad", "_storage", "_view", "_views", "device")
     __array_priority__ = 1000  # NumPy arrays on the left leave the operator to us
 
     _array: Any
@@ -112,14 +113,14 @@ class Tensor:
     _view: tuple[Tensor, tuple[Any, ...]] | None  # what this is a view of, and the ops (class, params) that lead there
     _views: Any  # the live views of this tensor by id, held weakly; None before the first
     device: Device
-    requires_grad: bool
+    _requires_grad: bool
 
     def __init__(self, data: Any = (), dtype: Any = None, device: Any = None, requires_grad: bool = False):
         from gpudl import _creation
 
         made = _creation.tensor(data, dtype=dtype or (None if hasattr(data, "dtype") else _dtypes.get_default_dtype()), device=device)
         self._array, self.device, self._storage = made._array, made.device, made._storage
-        self._node, self._index, self._leaf, self.requires_grad, self._grad = None, 0, None, False, None
+        self._node, self._index, self._leaf, self._requires_grad, self._grad = None, 0, None, False, None
         self._view = self._views = None
         if requires_grad:
             self.requires_grad_()
@@ -154,6 +155,15 @@ class Tensor:
         self._grad = None
 
     @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded; assigning is `requires_grad_`."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    @property
     def grad_fn(self) -> Any:
         return self._node
 
@@ -170,7 +180,7 @@ class Tensor:
             raise RuntimeError(f"requires_grad_: only floating tensors have gradients, this one is {self.dtype}; convert it with .float()")
         if not requires_grad and self._node is not None:
             raise RuntimeError("requires_grad_: only a leaf's flag can be cleared; use .detach() for a tensor outside the graph")
-        self.requires_grad = requires_grad
+        self._requires_grad = bool(requires_grad)
         return self
 
     def backward(
@@ -186,7 +196,7 @@ class Tensor:
     def detach_(self) -> Tensor:
         if self._view is not None and self.requires_grad:
             raise RuntimeError("detach_: this tensor is a view, whose base would still write its graph here; use detach()")
-        self._node, self._index, self.requires_grad = None, 0, False
+        self._node, self._index, self._requires_grad = None, 0, False
         return self
 
     @property
@@ -297,12 +307,12 @@ class Tensor:
             return
         if steps or not written.requires_grad:  # a part is written, or the old value gets a gradient of zeros, as in PyTorch
             written = ops.written(base, written, steps)
-        base._node, base._index, base.requires_grad = written._node, written._index, written.requires_grad
+        base._node, base._index, base._requires_grad = written._node, written._index, written.requires_grad
         if base._views:
             with autograd.enable_grad():
                 for view in list(base._views.values()):
                     again = ops.follow(base, view._view[1])
-                    view._node, view._index, view.requires_grad = again._node, again._index, again.requires_grad
+                    view._node, view._index, view._requires_grad = again._node, again._index, again.requires_grad
 
     # ------------------------------------------------------------------------------------------------------------------ facts
     @property
@@ -373,7 +383,7 @@ class Tensor:
     def __repr__(self) -> str:
         host = self.device.to_host(self._array)
         small = host.astype(np.float32) if host.dtype == _dtypes.bfloat16 else host
-        text = np.array2string(small, separator=", ", precision=4, suppress_small=True, threshold=1000, edgeitems=3, prefix="tensor(")
+        text = np.array2string(small, separator=", ", precision=4, threshold=1000, edgeitems=3, prefix="tensor(")
         facts = []
         if self.device is not cpu:
             facts.append(f"device='{self.device}'")
@@ -507,7 +517,7 @@ class Tensor:
         copied = type(self).__new__(type(self))
         for name in ("_array", "device", "_storage", "_node", "_index", "_leaf", "_grad", "_view", "_views"):
             setattr(copied, name, getattr(made, name))
-        copied.requires_grad = self.requires_grad
+        copied._requires_grad = self.requires_grad
         memo[id(self)] = copied
         if self._grad is not None:
             copied._grad = self._grad.detach().clone()
@@ -889,7 +899,7 @@ def _rebuild(kind: type[Tensor], host: np.ndarray, device: str, requires_grad: b
     where = Device(device)
     made = kind.__new__(kind)  # a Parameter stays one
     made._array, made.device, made._storage = where.from_host(host), where, Storage()
-    made._node, made._index, made._leaf, made.requires_grad, made._grad = None, 0, None, requires_grad, None
+    made._node, made._index, made._leaf, made._requires_grad, made._grad = None, 0, None, requires_grad, None
     made._view = made._views = None
     return made
 
@@ -915,10 +925,13 @@ class Handle:
 
 
 def as_shape(shape: Sequence[Any]) -> tuple[int, ...]:
-    """(2, 3) from f(2, 3), f((2, 3)) or f(Size)."""
+    """(2, 3) from f(2, 3), f((2, 3)) or f(Size); TypeError unless every size is an integer (nothing is rounded)."""
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = shape[0]
-    return tuple(int(n) for n in shape)
+    try:
+        return tuple([operator.index(n) for n in shape])
+    except TypeError:
+        raise TypeError(f"shape: sizes must be integers, not {tuple(shape)!r}; // divides without a remainder") from None
 
 
 from gpudl import autograd, ops  # noqa: E402  (both need the class above)

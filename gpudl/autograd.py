@@ -337,7 +337,7 @@ class Op:
             if _dtypes.is_float(out.dtype):
                 source._made_view(tensor, self)
         if record and _dtypes.is_float(out.dtype):
-            tensor._node, tensor._index, tensor.requires_grad = self, index, True
+            tensor._node, tensor._index, tensor._requires_grad = self, index, True
         return tensor
 
     def save(self, *values: Any, **named: Any) -> Any:
@@ -427,9 +427,9 @@ class Op:
             tensor._node, tensor._index = self.edges[saved.index][:2]
             if isinstance(tensor._node, Leaf):
                 return self.edges[saved.index][2]
-            tensor.requires_grad = True
+            tensor._requires_grad = True
         elif saved.kind == Saved.OUTPUT and _dtypes.is_float(array.dtype):
-            tensor._node, tensor._index, tensor.requires_grad = self, saved.index, True
+            tensor._node, tensor._index, tensor._requires_grad = self, saved.index, True
         return tensor
 
     def _fit(self, g: Any, i: int) -> Any:

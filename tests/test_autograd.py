@@ -114,6 +114,17 @@ def test_gradient_argument_is_checked() -> None:
         gpudl.tensor([1, 2]).requires_grad_()
 
 
+def test_assigning_requires_grad_is_checked_like_the_method() -> None:
+    x, whole = gpudl.ones(2), gpudl.tensor([1, 2])
+    x.requires_grad = True
+    y = x * 2
+    with pytest.raises(RuntimeError, match="only floating tensors have gradients"):
+        whole.requires_grad = True
+    with pytest.raises(RuntimeError, match="only a leaf's flag can be cleared"):
+        y.requires_grad = False
+    assert y.requires_grad and not whole.requires_grad
+
+
 def test_no_grad_enable_grad_and_decorators() -> None:
     x = leaf(2)
     with gpudl.no_grad():

@@ -113,3 +113,12 @@ def test_repr_is_readable() -> None:
     assert "dtype=float64" in repr(gpudl.tensor(np.ones(1))) and "bfloat16" in repr(gpudl.ones(2, dtype=gpudl.bfloat16))
     assert "grad_fn=<copy>" in repr(gpudl.ones(1, requires_grad=True).clone())
     assert len(repr(gpudl.zeros(100, 100))) < 600
+    assert repr(gpudl.tensor([1e-5, 1.0])) == "tensor([1.e-05, 1.e+00])"  # small is not zero
+
+
+@pytest.mark.parametrize("size", [(2.5,), (2.0,), (3, "4"), (2, None)])
+def test_sizes_are_integers(size: tuple[object, ...]) -> None:
+    for make in (gpudl.zeros, gpudl.empty, gpudl.ones(6).reshape, gpudl.ones(1).expand, lambda *s: gpudl.nn.Linear(s[0], s[-1])):
+        with pytest.raises(TypeError, match="sizes must be integers"):
+            make(*size)
+    assert gpudl.zeros(np.int64(2), gpudl.tensor(3)).shape == (2, 3)

@@ -547,7 +547,7 @@ class _Gate(autograd.Op):
         out = []
         for i, t in enumerate(tensors):
             made = wrap(t._array, t.device, t._storage)
-            made._node, made._index, made.requires_grad = node, i, True
+            made._node, made._index, made._requires_grad = node, i, True
             out.append(made)
         return out
 

@@ -19,7 +19,7 @@ class Parameter(Tensor):
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter: data must be a Tensor, not {type(data).__name__}; gpudl.tensor(...) makes one")
         self._array, self.device, self._storage = data._array, data.device, data._storage
-        self._node, self._index, self._leaf, self.requires_grad, self._grad = None, 0, None, False, None
+        self._node, self._index, self._leaf, self._requires_grad, self._grad = None, 0, None, False, None
         self._view = self._views = None
         if requires_grad:
             self.requires_grad_()

@@ -152,7 +152,7 @@ class Move(Op, name="move"):
     def _wrap(self, out: Any, inputs: Any, arrays: Any, index: int, record: bool) -> Tensor:
         tensor = wrap(out, self.params["target"])
         if record and _dtypes.is_float(out.dtype):
-            tensor._node, tensor._index, tensor.requires_grad = self, index, True
+            tensor._node, tensor._index, tensor._requires_grad = self, index, True
         return tensor
 
     def _round(self, out: Any, arrays: Any) -> Any:

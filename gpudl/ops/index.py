@@ -209,7 +209,8 @@ def flat(arrays: Sequence[tuple[int, Any, int, int]], device: Any, op: str = "in
         given = device.xp.broadcast_to(given, shape)
         if joined.size:
             kernels.launch(device, "index.linear", {
-                "index": given, "line": joined, "dims": kernels.dims(shape, given), "size": joined.size, "n": n, "wraps": int(wraps), "first": int(k == 0), "flag": device.flag(),
+                "index": given, "line": joined, "dims": kernels.dims(shape, given), "size": joined.size, "n": n, "wraps": int(wraps),
+                "first": int(k == 0), "flag": device.flag(),
             })  # fmt: skip
     return wrap(joined, device)
 
