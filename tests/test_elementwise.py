@@ -205,6 +205,20 @@ def test_errors_name_shapes_and_dtypes() -> None:
         gpudl.ones(2) + gpudl.ones(2, device="emulator")
 
 
+def test_integers_where_floats_are_needed_are_a_type_and_a_runtime_error() -> None:
+    for kind in (TypeError, RuntimeError):
+        with pytest.raises(kind, match=r"mean: input is int64; a floating dtype is needed\. Convert it with \.float\(\)"):
+            gpudl.tensor([1, 2]).mean()
+
+
+def test_a_fractional_alpha_is_not_rounded() -> None:
+    a = gpudl.tensor([1, 2])
+    for op in (gpudl.add, gpudl.sub):
+        with pytest.raises(RuntimeError, match=rf"{op.__name__}: alpha is 0.5 and the result int64"):
+            op(a, a, alpha=0.5)
+    assert gpudl.add(a, a, alpha=2).tolist() == [3, 6] and gpudl.add(a.float(), a, alpha=0.5).tolist() == [1.5, 3.0]
+
+
 def test_masked_fill_and_where() -> None:
     x = gpudl.tensor([1.0, 2.0, 3.0]).requires_grad_()
     y = x.masked_fill(x > 1.5, -1)

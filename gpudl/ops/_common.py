@@ -9,6 +9,7 @@ import numpy as np
 from gpudl import _dtypes, kernels
 from gpudl._creation import as_host
 from gpudl._device import device as Device
+from gpudl._errors import DtypeError
 from gpudl._tensor import Tensor, wrap
 
 
@@ -32,7 +33,7 @@ def check_tensor(op: str, **values: Any) -> None:
 def check_float(op: str, **values: Tensor) -> None:
     for name, value in values.items():
         if not _dtypes.is_float(value.dtype):
-            raise TypeError(f"{op}: {name} is {value.dtype}; a floating dtype is needed. Convert it with .float()")
+            raise DtypeError(f"{op}: {name} is {value.dtype}; a floating dtype is needed. Convert it with .float()")
 
 
 def pair(op: str, name: str, value: Any, least: int) -> tuple[int, int]:

@@ -490,9 +490,16 @@ class BitwiseXor(Flat2, name="bitwise_xor", worked=[(6, 3, 5), (5, 5, 0)], draw=
     numpy = np.bitwise_xor
 
 
+def check_alpha(op: str, alpha: Any, dtype: np.dtype) -> None:
+    """DtypeError for a fraction that the result's dtype would lose without a word."""
+    if isinstance(alpha, (float, np.floating)) and not _dtypes.is_float(dtype):
+        raise DtypeError(f"{op}: alpha is {alpha!r} and the result {dtype}; an integer is needed, or convert the operands with .float()")
+
+
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """input + alpha * other, broadcast. Either may be a number."""
     a, b, dtype = operands("add", input, other)
+    check_alpha("add", alpha, dtype)
     return Add.apply(a, b if alpha == 1 else mul(b, alpha), dtype=dtype, compute=dtype)
 
 
@@ -501,6 +508,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     a, b, dtype = operands("sub", input, other)
     if dtype == bool_:
         raise DtypeError("sub: bool tensors have no difference; use logical_xor (^), or convert with .int()")
+    check_alpha("sub", alpha, dtype)
     return Sub.apply(a, b if alpha == 1 else mul(b, alpha), dtype=dtype, compute=dtype)
 
 
