@@ -582,3 +582,21 @@ def test_the_path_of_a_gpu_is_rehearsed(tmp_path):
     data = records.load(out)
     assert data["rehearsal"] and {r["status"] for r in data["rows"]} == {"checked"} and not any("ms" in r for r in data["rows"])
     assert {r.get("launch") for r in data["rows"]} == {"graph"} and {r.get("cache") for r in data["rows"]} >= {"cold", "warm"}
+
+
+def test_a_page_of_a_gpu_has_ladders_and_fills_the_kernels_columns(tmp_path):
+    pytest.importorskip("matplotlib")
+    from bench import pictures, report
+
+    facts = {"device": "cuda", "ladder": "softmax.forward", "cache": "cold", "op": "softmax"}
+    rows = [row(m, rung=r, contestant=f"gpudl forward/{r}", **facts) for r, m in (("01_naive", 1.0), ("02_warp_row", 0.25), ("03_online", 0.2))]
+    rows.append({**row(0.3, contestant="torch graph", opponent=True, **facts), "ladder": None})
+    picture = pictures.ladder_bars(rows, "softmax.forward", tmp_path / "pictures")
+    assert picture.count("<svg") == 1 and "softmax.forward at 999x1001 (cold L2)" in picture and "torch graph" in picture
+    assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["ladder-softmax.forward.png", "ladder-softmax.forward.svg"]
+    data = records.load(saved(tmp_path / "r.json", rows, device="cuda", gpu={"name": "Some GPU"}))
+    data["kernels"] = [{"ladder": "softmax.forward", "rung": r, "shape": "7x3", "launches": 1, "grid": [1, 1, 1], "block": [32, 1, 1], "traffic": 3.0,
+                        "floor": 2.0, "registers": 32, "shared": 0, "spills": 0, "occupancy": 0.5} for r in ("02_warp_row", "04_next")]  # fmt: skip
+    text = report.page(data)
+    assert "gpudl on Some GPU" in text and "No GPU took part" not in text and "0.250 ms" in text and "1.50x" in text
+    assert text.count("not measured") >= 2  # rung 04 has no measurement
