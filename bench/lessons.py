@@ -7,7 +7,7 @@ A lesson page (kernels/<op>/README.md) marks where a ladder's table belongs:
     <!-- /bench -->
 
 What stands between the marks is written by this command alone; --mark adds a section with marks to pages that have none. Without a record of a GPU
-the columns say "not measured".
+it says so.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ def table(ladder: str, data: dict[str, Any] | None) -> str:
         by_size.setdefault((r["op"], r["way"], r["shape"]), []).append(r)
     rungs = [k for k in kernels.ladder(ladder) if k.backend == "cuda"]
     if not by_size:
-        lines = ["| rung | idea | time | speed | of the roofline |", "| --- | --- | --- | --- | --- |"]
-        lines += [f"| {k.name} | {k.header.get('Title', '').partition(': ')[2].rstrip('.')} | not measured | not measured | not measured |" for k in rungs]
-        return "\n".join(lines) + "\n"
+        return "Not yet measured on a GPU.\n"
     assert data is not None
     most = max(len(v) for v in by_size.values())
     size = max((k for k, v in by_size.items() if len(v) == most), key=lambda k: by_size[k][0]["bytes"] + by_size[k][0]["flops"])

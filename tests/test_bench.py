@@ -427,12 +427,14 @@ def test_lesson_tables_are_filled_and_stale_ones_found(tmp_path):
     page.write_text("# Softmax\n<!-- bench: softmax.forward -->\nold\n<!-- /bench -->\nend\n")
     assert lessons.stale(None, tmp_path) == [page]
     page.write_text(lessons.fill(page.read_text(), None))
-    assert "| 01_naive |" in page.read_text() and "not measured" in page.read_text() and page.read_text().endswith("end\n")
+    assert "-->\nNot yet measured on a GPU.\n<!-- /bench -->" in page.read_text() and page.read_text().endswith("end\n")
     assert lessons.stale(None, tmp_path) == []
     rows = [row(m, "softmax", ladder="softmax.forward", rung=r, cache="cold", device="cuda") for r, m in (("01_naive", 1.0), ("02_warp_row", 0.25))]
     data = records.load(saved(tmp_path / "r.json", rows, device="cuda", gpu={"name": "Some GPU"}, commit="abc"))
     assert lessons.stale(data, tmp_path) == [page]
     filled = lessons.fill(page.read_text(), data)
+    assert lessons.fill(filled, data) == filled and lessons.mark(filled, ["softmax.forward"]) == filled
+    assert lessons.mark(filled, ["softmax.backward"]).count("<!-- bench: ") == 2
     assert "on Some GPU (commit abc)" in filled and "| 0.250 ms |" in filled and "| 03_online |" in filled.replace("  ", " ")
 
 
