@@ -12,7 +12,8 @@ from gpudl.kernels import Kernel, Ladder, Parameter
 
 def test_ladder_lists_rungs_with_their_header_facts() -> None:
     ladder = kernels.ladder("softmax.forward")
-    assert [k.name for k in ladder if k.backend == "cuda"] == ["01_naive", "02_warp_row", "03_online", "04_block_row", "05_registers"]
+    names = [k.name for k in ladder if k.backend == "cuda"]
+    assert names == ["01_naive", "02_warp_row", "03_online", "04_block_row", "05_registers", "06_vector"]
     assert "neighbouring lanes" in ladder["02"].header["Title"] and "Traffic" in repr(ladder)
     with pytest.raises(KeyError, match="no ladder 'softmux'"):
         kernels.ladder("softmux")

@@ -58,8 +58,9 @@ def test_backward_at_the_edges_of_a_rung(rung, N) -> None:
 @pytest.mark.parametrize(("N", "forward", "backward"), [
     (10, "03_online", "02_warp_row"),
     (2 * BLOCK - 1, "03_online", "02_warp_row"),
-    (2 * BLOCK, "05_registers", "04_registers"),
-    (BLOCK * KEEP, "05_registers", "04_registers"),
+    (2 * BLOCK, "06_vector", "05_vector"),
+    (2 * BLOCK + 1, "05_registers", "04_registers"),
+    (BLOCK * KEEP, "06_vector", "05_vector"),
     (BLOCK * KEEP + 1, "04_block_row", "03_block_row"),
 ])  # fmt: skip
 def test_the_length_of_a_row_picks_the_rung(N, forward, backward) -> None:
@@ -70,3 +71,11 @@ def test_the_length_of_a_row_picks_the_rung(N, forward, backward) -> None:
     y.backward(y.detach())
     assert [rung.launches for rung in taken] == [b + 1 for b in before]
     np.testing.assert_allclose(y.detach().cpu().numpy().sum(1), 1, rtol=1e-12)
+
+
+def test_a_row_that_starts_between_vectors_is_copied_first() -> None:
+    x = np.random.default_rng(0).normal(size=1 + 2 * 2 * BLOCK)
+    leaf = gpudl.tensor(x, device="emulator")
+    with kernels.emulation(sanitize=True):
+        y = gpudl.softmax(leaf[1:].reshape(2, 2 * BLOCK), 1)
+    np.testing.assert_allclose(y.cpu().numpy(), gpudl.softmax(gpudl.tensor(x[1:].reshape(2, -1)), 1).numpy(), rtol=1e-12)

@@ -21,7 +21,17 @@ warp: dict[str, Any] = dict(grid=lambda M: ceil_div(M, ROWS), block=(32, ROWS), 
 # a block a row pays from a value for each of its threads on; KEEP is the most that registers are spent on
 block: dict[str, Any] = dict(grid=lambda M: M, block=BLOCK, BLOCK=BLOCK, dtypes=FLOATS, when=lambda N: N >= BLOCK)
 registers: dict[str, Any] = dict(grid=lambda M: M, block=BLOCK, BLOCK=BLOCK, KEEP=KEEP, dtypes=FLOATS, when=lambda N: N <= BLOCK * KEEP)
+vector: dict[str, Any] = registers | dict(align=16, when=lambda N, itemsize: N <= BLOCK * KEEP and N * itemsize % 16 == 0)
 numba: dict[str, Any] = dict(grid=lambda M: ceil_div(M, 64), block=64, dtypes=(float32, float64))
+
+
+def pick(N: int, itemsize: int, warp_row: str, block_row: str, registers: str, vector: str) -> str:
+    """The dispatch rule, by the length of a row alone: what one warp does well, what fits a block's registers, what does not."""
+    if N < 2 * BLOCK:
+        return warp_row
+    return block_row if N > BLOCK * KEEP else registers if N * itemsize % 16 else vector
+
+
 ladder(  # first to last: the order of the lesson
     "softmax.forward",
     NumbaKernel("forward_naive", **numba),
@@ -30,7 +40,8 @@ ladder(  # first to last: the order of the lesson
     Kernel("03_online.cu", **warp, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
     Kernel("04_block_row.cu", **block, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
     Kernel("05_registers.cu", **registers, traffic=lambda M, N, itemsize: 2 * M * N * itemsize),
-    choose=lambda N: "03_online" if N < 2 * BLOCK else "05_registers" if N <= BLOCK * KEEP else "04_block_row",
+    Kernel("06_vector.cu", **vector, traffic=lambda M, N, itemsize: 2 * M * N * itemsize),
+    choose=lambda N, itemsize: pick(N, itemsize, "03_online", "04_block_row", "05_registers", "06_vector"),
 )
 ladder(
     "softmax.backward",
@@ -39,7 +50,8 @@ ladder(
     Kernel("02_warp_row.cu", **warp, traffic=lambda M, N, itemsize: 5 * M * N * itemsize),
     Kernel("03_block_row.cu", **block, traffic=lambda M, N, itemsize: 5 * M * N * itemsize),
     Kernel("04_registers.cu", **registers, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
-    choose=lambda N: "02_warp_row" if N < 2 * BLOCK else "04_registers" if N <= BLOCK * KEEP else "03_block_row",
+    Kernel("05_vector.cu", **vector, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
+    choose=lambda N, itemsize: pick(N, itemsize, "02_warp_row", "03_block_row", "04_registers", "05_vector"),
 )
 
 
@@ -104,7 +116,8 @@ class Softmax(Op, name="softmax"):
 
     def samples(rng: Any) -> Any:
         yield from (
-            Sample(rng.normal(size=s), dim=d) for s, d in [((1, 1), 0), ((3, 31), 1), ((2, 32, 5), 1), ((4, 1025), -1), ((300, 3), 1)]
+            Sample(rng.normal(size=s), dim=d)
+            for s, d in [((1, 1), 0), ((3, 31), 1), ((2, 32, 5), 1), ((4, 1025), -1), ((300, 3), 1), ((2, 520), 1)]
         )
         yield Sample(rng.normal(size=()), dim=0)
         yield Sample(np.zeros((0, 3)), dim=1)
