@@ -384,15 +384,15 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
     standard = [a for a in arguments if a.startswith("-std=")]
     flags = [*COMMON, *(SANITIZED if sanitize else FAST), *standard]
     search = [*arguments, "-DGPUDL_EMULATOR=1", "-D__CUDACC__=1", f"-I{path.parent}", f"-I{INCLUDE}"]
-    # The user's file is preprocessed by itself, and compiled behind the precompiled prelude. A file that includes system headers is
-    # preprocessed together with the prelude instead, so that no header is seen twice.
+    # The user's file is preprocessed by itself, and compiled behind the precompiled prelude. Where it includes system headers, they, the
+    # prelude and the file are preprocessed together instead: no header is seen twice, or through the prelude's macros.
     source = _run([gxx, "-E", "-x", "c++", *search, "-"], f'#include "{path}"\n')
     headers = {n for n, kind in re.findall(r'^# \d+ "([^"<]+)"((?: \d)*)', source, flags=re.M) if "3" not in kind and os.path.isfile(n)}
     headers = {n for n in headers - {str(path)} if not n.startswith((str(RUNTIME), str(INCLUDE)))}
-    prefix = ""
-    alone = not re.search(r'^# \d+ "(?![^"]*stdc-predef.h")[^"]*"(?: [124])* 3', source, flags=re.M)
-    if not alone:
-        whole = _run([gxx, "-E", "-x", "c++", *flags, *search, "-"], f'#include "{PRELUDE}"\n#include "{path}"\n')
+    prefix, first = "", _system_headers(source)
+    if first:
+        unit = "".join(f'#include "{h}"\n' for h in first) + f'#define GPUDL_SYSTEM_FIRST\n#include "{PRELUDE}"\n#include "{path}"\n'
+        whole = _run([gxx, "-E", "-x", "c++", *flags, *search, "-"], unit)
         begin = whole.index(MARK) + len(MARK)
         prefix, source = whole[:begin], whole[begin:]
     source = _SHARED_ALIGNAS.sub(r"\1 __attribute__((aligned(gpudl_alignas<\2>())))", _without_host_code(source))
@@ -406,10 +406,10 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
     target = folder / f"{_digest(text, flags, _runtime_digest())}.so"  # of another content, another name: dlopen knows files by name
     runtime = runtime_path()
     with tempfile.TemporaryDirectory(prefix="gpudl-build-") as work:
-        unit, compiled, assembly = Path(work, "unit.ii"), Path(work, "unit.o"), Path(work, "dynamic.s")
-        unit.write_text(text)
-        language = ["-x", "c++", "-include", str(_prelude(tuple(flags)))] if alone else ["-x", "c++-cpp-output"]
-        _run([gxx, "-c", *flags, *language, str(unit), "-o", str(compiled)])
+        code, compiled, assembly = Path(work, "unit.ii"), Path(work, "unit.o"), Path(work, "dynamic.s")
+        code.write_text(text)
+        language = ["-x", "c++", "-include", str(_prelude(tuple(flags)))] if not first else ["-x", "c++-cpp-output"]
+        _run([gxx, "-c", *flags, *language, str(code), "-o", str(compiled)])
         objects, dynamic = [str(compiled)], None
         names = _undefined_tls(compiled)
         if names:  # every `extern __shared__` array of a file names the same memory
@@ -419,7 +419,7 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
             assembly.write_text(f'.section .tbss,"awT",@nobits\n.balign 1024\n{labels}.zero {DYNAMIC_BYTES}\n{stack}')
             objects.append(str(assembly))
         wrap = [f"-Wl,--wrap={f}" for f in ("memcpy", "memmove", "memset")] if sanitize else []
-        link = ["-shared", "-nostartfiles", "-Wl,-Bsymbolic", "-Wl,-z,defs", *wrap, *objects, str(runtime), "-lm", "-lc", "-lgcc"]
+        link = ["-shared", "-Wl,-Bsymbolic", "-Wl,-z,defs", *wrap, *objects, str(runtime), "-lm", "-lc", "-lgcc"]
         with _temporary(target) as temporary:
             _run([gxx, *link, "-o", str(temporary)])
     elf = read_elf(target)
@@ -435,6 +435,21 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
     with _temporary(manifest) as temporary:
         temporary.write_text(json.dumps(facts))
     return Built(target, facts["entries"], templates, elf, dynamic, architecture, facts["sources"])
+
+
+def _system_headers(source: str) -> list[str]:
+    """The system headers that the user's own files include, from the line markers of preprocessed text."""
+    found: list[str] = []
+    inside = [False]  # of each file that is open: is it a system header?
+    for name, kinds in re.findall(r'^# \d+ "([^"]*)"((?: \d)*)$', source, flags=re.M):
+        if "1" in kinds.split():
+            system = "3" in kinds.split()
+            if system and not inside[-1] and not name.endswith("stdc-predef.h") and name not in found:
+                found.append(name)
+            inside.append(system)
+        elif "2" in kinds.split() and len(inside) > 1:
+            inside.pop()
+    return found
 
 
 @functools.cache

@@ -16,7 +16,9 @@ import numpy as np
 EPILOG = """\
 arguments: NAME=SPEC for each parameter of the kernel, here or in a comment of the file. SPEC is a number, a .npy file, or an array:
   x=float32[1000]     random normal numbers (integers: 0 to 9)      x=zeros:float32[M,N]   also ones, arange, empty (uninitialised)
-Sizes may use the scalars: x=float32[M*N]. What is left out is generated: arrays of 4096 elements, integers 64.
+Sizes may use the scalars: x=float32[M*N]. What is left out is generated: one integer is 1000 and arrays have so many elements; several
+integers, or one in a source that uses y, are 33 each and arrays have 33*33; the grid covers the largest array, with blocks of 256
+threads, or 16,16 where the source uses y.
 
 in the file:  // check: grid=4 block=256 x=float32[1000] y=empty:float32[1000] n=1000 a=0.5
               // check softmax_fwd: grid=2,1,1 block=32,4 shared=1024 cooperative ...
@@ -106,7 +108,7 @@ def check(options: argparse.Namespace) -> int:
             )
         for kernel in kernels:
             function = module.get_function(kernel)
-            launch = settings(options, described.get(kernel) or described.get("") or "", function)
+            launch = settings(options, described.get(kernel) or described.get("") or "", function, text)
             grid, block, shared, cooperative, values, generated = launch
             print(
                 f"{path}: {kernel}, grid {grid}, block {block}"
@@ -136,7 +138,7 @@ def check(options: argparse.Namespace) -> int:
     return int(failed)
 
 
-def settings(options: argparse.Namespace, description: str, function: Any) -> tuple[Any, Any, int, bool, list[Any], list[str]]:
+def settings(options: argparse.Namespace, description: str, function: Any, text: str) -> tuple[Any, Any, int, bool, list[Any], list[str]]:
     """Grid, block, shared memory and arguments of a launch, from the command line, the file's comment, and defaults."""
     said: dict[str, str] = {}
     for word in [*re.findall(r"[\w]+=\S+|\bcooperative\b", description), *options.arguments]:
@@ -154,6 +156,8 @@ def settings(options: argparse.Namespace, description: str, function: Any) -> tu
     rng = np.random.default_rng(options.seed)
     scalars: dict[str, Any] = {d.partition("=")[0]: int(d.partition("=")[2]) for d in options.define if re.fullmatch(r"\w+=-?\d+", d)}
     generated: list[str] = []
+    integers = [p.name for p in function.parameters if p.kind in ("int", "unsigned")]
+    flat = not re.search(r"\b(?:threadIdx|blockIdx)\s*\.\s*y\b", text)
     for p in function.parameters:
         if p.kind == "pointer":
             continue
@@ -164,8 +168,12 @@ def settings(options: argparse.Namespace, description: str, function: Any) -> tu
         if p.name in said:
             scalars[p.name] = number(said[p.name], scalars)
         else:
-            scalars[p.name] = 1.0 if p.kind == "float" else 64
+            scalars[p.name] = 1.0 if p.kind == "float" else 1000 if len(integers) == 1 and flat else 33
             generated.append(f"{p.name}={scalars[p.name]}")
+    largest = sorted((scalars[n] for n in integers if scalars[n] > 0), reverse=True)[:2]
+    if len(largest) == 1 and not flat:  # a square matrix, it seems
+        largest *= 2
+    length = math.prod(largest) if largest else 1000
     values: list[Any] = []
     for p in function.parameters:
         if p.kind == "pointer":
@@ -177,22 +185,26 @@ def settings(options: argparse.Namespace, description: str, function: Any) -> tu
                     "unsigned": f"uint{8 * p.pointee_size}",
                 }.get(p.pointee)
                 if p.pointee == "struct" and p.pointee_size in (8, 16):
-                    spec, dtype = f"float32[{4096 * p.pointee_size // 4}]", "float32"
+                    spec = f"float32[{length * p.pointee_size // 4}]"
                 else:
-                    spec = f"{dtype or 'uint8'}[{4096 if dtype else 4096 * max(p.pointee_size, 4)}]"
+                    spec = f"{dtype or 'uint8'}[{length if dtype else length * max(p.pointee_size, 4)}]"
                 generated.append(f"{p.name}={spec}")
             values.append(array(spec, scalars, rng))
         elif p.kind == "struct":
             values.append(np.load(said[p.name]))
         else:
             values.append(scalars[p.name])
-    block = sizes(said.get("block", "256"), scalars)
+    block = sizes(said["block"], scalars) if "block" in said else (256,) if flat else (16, 16)
     count = max((v.size for v in values if isinstance(v, np.ndarray)), default=1)
-    grid = sizes(said["grid"], scalars) if "grid" in said else (1 if cooperative else -(-count // math.prod(block)),)
-    if "grid" not in said:
-        generated.append(f"grid={grid[0]}")
-    if "block" not in said:
-        generated.append("block=256")
+    if "grid" in said:
+        grid = sizes(said["grid"], scalars)
+    elif cooperative:
+        grid = (4,)
+    elif flat or len(largest) < 2 or len(block) < 2:
+        grid = (-(-count // math.prod(block)),)
+    else:
+        grid = tuple(-(-int(n) // size) for n, size in zip((largest[0], largest[0]), block, strict=False))
+    generated += [f"{name}={','.join(map(str, size))}" for name, size in (("grid", grid), ("block", block)) if name not in said]
     return grid, block, int(number(said.get("shared", "0"), scalars)), cooperative, values, generated
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -432,10 +433,13 @@ def _what(value: Any) -> str:
 
 
 def _triple(value: Any, what: str) -> tuple[int, int, int]:
-    parts = (value,) if isinstance(value, (int, np.integer)) else tuple(value)
+    try:
+        parts = [operator.index(p) for p in (value if isinstance(value, (tuple, list)) else (value,))]
+    except TypeError:
+        raise TypeError(f"{what} {value!r}: an integer, or one to three of them, is needed") from None
     if not 1 <= len(parts) <= 3:
         raise ValueError(f"{what} {value!r}: one to three sizes")
-    return (*(int(p) for p in parts), *((1,) * (3 - len(parts))))  # type: ignore[return-value]
+    return (*parts, *((1,) * (3 - len(parts))))  # type: ignore[return-value]
 
 
 def compile(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,7 +98,7 @@ class Places:
         at = address - shared_base if space == 2 else address
         best = min(places, key=lambda p: max(p[1] - at, at - (p[1] + p[2] - 1), 0), default=None)
         if best is None or (space != 2 and max(best[1] - at, at - (best[1] + best[2])) > 1 << 24):
-            return None, None, f"address 0x{address:x}"
+            return None, None, f"address 0x{address:x}" + (", a null pointer" if address < 4096 else "")
         name, start, length, item = best
         item = item or (size if size <= 8 else 4)
         index = (at - start) // item
@@ -109,6 +110,23 @@ class Places:
             if not 0 <= at - start <= length - size
             else f"{kind}{name}[{index}]",
         )
+
+
+def _own(chain: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """The frames of whoever called an instruction's function of ptx.cuh: the fault is theirs, not the header's."""
+    return tuple(f for f in chain if not f[0].endswith("/ptx.cuh")) or chain
+
+
+def _indexed(chain: Sequence[Frame], text: str) -> tuple[str | None, int]:
+    """Name and index for "index 64 of an array 'float [64]'": the compiler gives no name, so the only array that the line could mean."""
+    index, type = int(text.split()[1]), (re.findall(r"\w+(?=[\s*]*\[)", text) or [""])[0]
+    try:
+        source = Path(chain[0][0]).read_text(errors="replace")
+        line = source.splitlines()[chain[0][1] - 1].partition("//")[0]
+    except (OSError, IndexError):
+        return None, index
+    names = {n for n in re.findall(r"(\w+)\s*\[", line) if re.search(rf"\b{type}\b[^;=(){{}}]*\b{n}\s*\[", source)}
+    return (names.pop() if len(names) == 1 else None), index
 
 
 def _span(array: np.ndarray) -> int:
@@ -128,8 +146,8 @@ def explain(function: Function, faults: list[Any], arguments: list[tuple[str, in
     racing = {pc for f in faults if f.kind == 1 for pc in (f.pc, f.other_pc)}
     for fault in faults:
         kind = KINDS.get(fault.kind, "fault")
-        chain = frames_of(path, fault.pc - base) if fault.pc else ()
-        other_chain = frames_of(path, fault.other_pc - base) if fault.other_pc else ()
+        chain = _own(frames_of(path, fault.pc - base)) if fault.pc else ()
+        other_chain = _own(frames_of(path, fault.other_pc - base)) if fault.other_pc else ()
         if kind == "barrier" and fault.other_pc and (chain == other_chain or any(r.kind == "barrier" and r.other_line for r in reports)):
             continue
         if kind == "uninitialised" and fault.space == 2 and fault.pc in racing:
@@ -139,7 +157,7 @@ def explain(function: Function, faults: list[Any], arguments: list[tuple[str, in
         here, there = tuple(fault.block), block(fault.other_block) if fault.other_block != 0xFFFFFFFF else None
         array = index = None
         cause = CAUSES.get(kind, "")
-        if fault.address and fault.kind in (1, 2, 5, 6, 10):
+        if (fault.address or fault.kind == 2) and fault.kind in (1, 2, 5, 6, 10):
             array, index, words = places.name(fault.address, fault.size, fault.space, fault.base)
             verb = VERBS[fault.access]
             if kind == "race":
@@ -153,6 +171,8 @@ def explain(function: Function, faults: list[Any], arguments: list[tuple[str, in
                 text = f"{verb} {fault.size} bytes at {words}" + (f": {text}" if text else "")
         if fault.kind == 11:
             cause = CAUSE_STATIC
+            array, index = _indexed(chain, text)
+            text = text.replace("of an array", f"of {array}, an array") if array else text
         notes = tuple(f"called from {name}:{line}" for name, line in chain[1:4])
         file, line = chain[0] if chain else (None, None)
         other_file, other_line = other_chain[0] if other_chain else (None, None)

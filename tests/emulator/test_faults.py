@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ class Seed:
 
 
 PTX = '#include "ptx.cuh"'
+KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 XY = "const float* x, float* y"
 SEEDS = {
     "missing __syncthreads": Seed(
@@ -45,6 +47,16 @@ SEEDS = {
         "race", "int* c, int* y", """atomicCAS(c, 0, 1); /*!*/
         int v = c[0]; /*!*/
         y[threadIdx.x] = v;""", (ints[:1], np.zeros(128, np.int32)), array="c", other=False),
+    "null pointer": Seed(
+        "out_of_bounds", "float* y", """
+        y[0] = 1; /*!*/""", (None,), text="a null pointer"),
+    "past a local array": Seed(
+        "out_of_bounds", "float* y, int n", """float a[4]; for (int i = 0; i < 4; i++) a[i] = i;
+        y[0] = a[n]; /*!*/""", (y, 6), array="a", text="index 6 of a, "),
+    "too few threads at a named barrier": Seed(
+        "barrier", "float* y", """
+        named_barrier_sync(1, 160); /*!*/
+        y[threadIdx.x] = 1;""", (y,), outside=PTX),
     "off-by-one read": Seed(
         "out_of_bounds", XY + ", int n", """int i = threadIdx.x; if (i <= n)
         y[i] = x[i]; /*!*/""", (x[:100], y, 100), array="x", text="x has 100 elements"),
@@ -168,7 +180,7 @@ SEEDS = {
 @pytest.mark.parametrize("name", SEEDS)
 def test_seeded_fault(name):
     seed = SEEDS[name]
-    module = emulator.compile(seed.source, timeout=2.0)
+    module = emulator.compile(seed.source, options=[f"-I{KERNELS}"], timeout=2.0)
     function = module.get_function("kernel")
     args = [emulator.empty(4096) if isinstance(a, str) else a.copy() if isinstance(a, np.ndarray) else a for a in seed.args]
     if seed.kind == "TypeError":
@@ -245,3 +257,11 @@ def test_a_vast_grid_in_random_order_takes_no_memory_for_the_order():
     each = 'extern "C" __global__ void k(int* y) { y[blockIdx.x + gridDim.x * blockIdx.y] += 1; }\n'
     emulator.compile(each, sanitize=False, order="random").get_function("k")((2049, 2049), 1, (counts,))
     assert (counts == 1).all()
+
+
+def test_sizes_that_are_no_integers():
+    k = emulator.compile('extern "C" __global__ void k(int* y) { y[0] = 1; }\n', sanitize=False).get_function("k")
+    for grid in (1.5, "a", (1, 2.5), None):
+        with pytest.raises(TypeError, match="grid .*an integer, or one to three of them"):
+            k(grid, 1, (np.zeros(1, np.int32),))
+    k(np.int64(1), [np.uint8(1)], (np.zeros(1, np.int32),))

@@ -163,6 +163,34 @@ def test_check_says_what_is_wrong_with_its_input(tmp_path, capsys, change, argum
     assert message in error and "Traceback" not in error
 
 
+HOST = """#include <cuda_runtime.h>
+#include <cstdlib>
+#include <iostream>
+#include <vector>
+#define CHECK(call) do { cudaError_t e = call; if (e != cudaSuccess) { std::cerr << cudaGetErrorString(e); exit(1); } } while (0)
+template <typename T> __global__ void add(const T* a, T* b, int n) { int i = blockIdx.x * blockDim.x + threadIdx.x; if (i < n) b[i] += a[i]; }
+__global__ void saxpy(int n, float a, const float* x, float* y) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i <= n) y[i] = a * x[i] + y[i];
+}
+static void launch(const std::vector<float>& h) {
+    float* d; CHECK(cudaMalloc(&d, h.size() * sizeof(float)));
+    saxpy<<<4, 256>>>(1024, 2.f, d, d); add<float><<<4, 256>>>(d, d, 1024); CHECK(cudaFree(d));
+}
+int main() { std::vector<float> h(1024); launch(h); std::cout << "done" << std::endl; }
+"""
+
+
+def test_check_takes_a_file_with_its_host_program_and_generates_what_is_missing(tmp_path, capsys):
+    file = tmp_path / "host.cu"
+    file.write_text(HOST)
+    assert _check.main([str(file), "--no-profile"]) == 1
+    out = capsys.readouterr().out
+    assert "generated: n=1000, a=1.0, x=float32[1000]" in out and "host.cu:9: out_of_bounds: reads 4 bytes at x[1000]" in out
+    assert _check.main([str(file), "--kernel", "add<float>", "n=77"]) == 0
+    assert "b=float32[77]" in capsys.readouterr().out
+
+
 def test_check_runs_from_the_command_line(tmp_path):
     file = tmp_path / "total.cu"
     file.write_text(STUDENT)

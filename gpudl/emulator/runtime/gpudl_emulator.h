@@ -11,6 +11,7 @@
 #define scalb gpudl_libc_scalb
 #define drem gpudl_libc_drem
 #define significand gpudl_libc_significand
+#define clock gpudl_libc_clock
 #include <assert.h>
 #include <float.h>
 #include <limits.h>
@@ -19,6 +20,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #undef index
 #undef rindex
 #undef remove
@@ -27,6 +29,7 @@
 #undef scalb
 #undef drem
 #undef significand
+#undef clock
 
 #ifndef GPUDL_EMULATOR
 #define GPUDL_EMULATOR 1
@@ -154,8 +157,11 @@ gpudl_inline int __any_sync(unsigned mask, int predicate) { return gpudl_emu_vot
 gpudl_inline int __all_sync(unsigned mask, int predicate) { return gpudl_emu_vote(mask, predicate == 0) == 0; }
 gpudl_inline void __nanosleep(unsigned) { gpudl_emu_yield(); }
 gpudl_inline long long clock64() { return (long long)gpudl_emu_clock(); }
-#define clock() gpudl_emu_clock32()
-gpudl_inline int gpudl_emu_clock32() { return (int)gpudl_emu_clock(); }
+#ifdef GPUDL_SYSTEM_FIRST    // the C library's clock() is declared already
+#define clock() ((long)gpudl_emu_clock())
+#else
+gpudl_inline int clock() { return (int)gpudl_emu_clock(); }
+#endif
 
 template <class type_> gpudl_inline type_ gpudl_shuffle(unsigned mask, type_ value, int lane, int width, int mode) {
     static_assert(sizeof(type_) <= 8, "__shfl_sync moves values of at most 8 bytes");

@@ -663,21 +663,26 @@ EXPORT void* __wrap_memset(void* to, int value, size_t size) {
     check_range((address_t)to, size, ACCESS_WRITE, CALLER);
     return memset(to, value, size);
 }
+// Orders are __ATOMIC_*: from release on, the operation publishes what its thread did before, without a __threadfence.
+static u64 ordered_atomic(void* address, int bytes, int operation, u64 value, u64 compare, int order, u64 pc) {
+    if (order >= __ATOMIC_RELEASE && worker && worker->sanitizer) worker->current->fenced = true;
+    return atomic(address, bytes, operation, value, compare, pc);
+}
 #define ATOMIC_RMW(BITS, type, name, operation) \
-    EXPORT type __tsan_atomic##BITS##_##name(volatile void* a, type v, int) { return (type)atomic((void*)a, BITS / 8, operation, (u64)v, 0, CALLER); }
+    EXPORT type __tsan_atomic##BITS##_##name(volatile void* a, type v, int order) { return (type)ordered_atomic((void*)a, BITS / 8, operation, (u64)v, 0, order, CALLER); }
 #define ATOMICS(BITS, type)                                                                                                                 \
     EXPORT type __tsan_atomic##BITS##_load(const volatile void* a, int) { return (type)atomic((void*)a, BITS / 8, 0, 0, 0, CALLER); }       \
-    EXPORT void __tsan_atomic##BITS##_store(volatile void* a, type v, int) { atomic((void*)a, BITS / 8, 1, (u64)v, 0, CALLER); }            \
+    EXPORT void __tsan_atomic##BITS##_store(volatile void* a, type v, int order) { ordered_atomic((void*)a, BITS / 8, 1, (u64)v, 0, order, CALLER); }            \
     ATOMIC_RMW(BITS, type, exchange, 1) ATOMIC_RMW(BITS, type, fetch_add, 3) ATOMIC_RMW(BITS, type, fetch_sub, 4)                           \
     ATOMIC_RMW(BITS, type, fetch_and, 7) ATOMIC_RMW(BITS, type, fetch_or, 8) ATOMIC_RMW(BITS, type, fetch_xor, 9)                           \
-    EXPORT int __tsan_atomic##BITS##_compare_exchange_strong(volatile void* a, void* expected, type v, int, int) {                          \
-        type old = (type)atomic((void*)a, BITS / 8, 2, (u64)v, (u64) * (type*)expected, CALLER);                                            \
+    EXPORT int __tsan_atomic##BITS##_compare_exchange_strong(volatile void* a, void* expected, type v, int order, int) {                          \
+        type old = (type)ordered_atomic((void*)a, BITS / 8, 2, (u64)v, (u64) * (type*)expected, order, CALLER);                                            \
         bool same = old == *(type*)expected;                                                                                                \
         *(type*)expected = old;                                                                                                             \
         return same;                                                                                                                        \
     }                                                                                                                                       \
-    EXPORT int __tsan_atomic##BITS##_compare_exchange_weak(volatile void* a, void* expected, type v, int, int) {                            \
-        type old = (type)atomic((void*)a, BITS / 8, 2, (u64)v, (u64) * (type*)expected, CALLER);                                            \
+    EXPORT int __tsan_atomic##BITS##_compare_exchange_weak(volatile void* a, void* expected, type v, int order, int) {                            \
+        type old = (type)ordered_atomic((void*)a, BITS / 8, 2, (u64)v, (u64) * (type*)expected, order, CALLER);                                            \
         bool same = old == *(type*)expected;                                                                                                \
         *(type*)expected = old;                                                                                                             \
         return same;                                                                                                                        \
