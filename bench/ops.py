@@ -229,7 +229,7 @@ def _timed(
         row["bytes"], row["flops"] = floor.bytes, floor.flops
         row["gb_s"] = floor.bytes / best.median / 1e6
         row["tflop_s"] = floor.flops / best.median / 1e9
-        row |= share(floor, best.median, ceilings)
+        row |= share(floor, best.median, ceilings, case)
         row["error"]["relative"] = max(row["error"]["relative"], verdict.relative)
         row["error"]["worst"] = max(row["error"]["worst"], verdict.worst)
         if before:
@@ -272,11 +272,18 @@ def recheck(who: Contestant, case: Case, again: Any, seed: int, want_again: list
         return check.Judgement(False, math.inf, math.inf, _line(error))
 
 
-def share(floor: Any, ms: float, ceilings: dict[str, Any] | None) -> dict[str, Any]:
+def peak(ceilings: dict[str, Any], case: Case) -> float:
+    """TFLOP/s that there are for this case: tensor cores where halves are multiplied and added, multiply-add units otherwise."""
+    tensor = max(ceilings.get("wgmma_bf16_tflop_s") or 0.0, ceilings.get("mma_bf16_tflop_s") or 0.0)
+    halves = case.dtype in ("float16", "bfloat16") and shapes.family(case.op) in ("matmul", "convolution")
+    return tensor if halves and tensor else ceilings["fma_tflop_s"]
+
+
+def share(floor: Any, ms: float, ceilings: dict[str, Any] | None, case: Case) -> dict[str, Any]:
     """How much of the roofline: the time that the machine's ceilings allow over the time it took, and which ceiling that is."""
     if not ceilings or not ceilings.get("copy_gb_s") or not ceilings.get("fma_tflop_s"):
         return {}
-    memory, compute = floor.bytes / ceilings["copy_gb_s"] / 1e6, floor.flops / ceilings["fma_tflop_s"] / 1e9
+    memory, compute = floor.bytes / ceilings["copy_gb_s"] / 1e6, floor.flops / peak(ceilings, case) / 1e9
     return {"share": max(memory, compute) / ms, "bound": "memory" if memory >= compute else "compute"}
 
 

@@ -67,6 +67,12 @@ def roofline(rows: list[dict[str, Any]], ceilings: dict[str, Any], family: str, 
         ax.loglog(line, [min(peak, x * copy / 1e3) for x in line], color="black", lw=1.4)
         ax.annotate(f"copy {copy:.4g} GB/s", (low * 1.2, low * 1.2 * copy / 1e3), xytext=(14, -6), textcoords="offset points", fontsize=8, va="top")
         ax.annotate(f"multiply-adds {peak:.4g} TFLOP/s", (high, peak), xytext=(-4, 5), textcoords="offset points", fontsize=8, ha="right")
+        for key in ("wgmma_bf16_tflop_s", "wgmma_tf32_tflop_s", "mma_bf16_tflop_s", "mma_tf32_tflop_s") if family in ("matmul", "convolution") else ():
+            if ceilings.get(key):
+                line = [knee, ceilings[key] * 1e3 / copy, high]
+                ax.loglog(line, [min(ceilings[key], x * copy / 1e3) for x in line], color="black", lw=0.8, ls="--")
+                label = f"{key.removesuffix('_tflop_s').replace('_', ' ')} {ceilings[key]:.4g}"
+                ax.annotate(label, (high, ceilings[key]), xytext=(-4, 3), textcoords="offset points", fontsize=7, ha="right")
         for name in dict.fromkeys(p[0] for p in sorted(points, key=lambda p: (p[0].startswith("gpudl"), p[0]))):
             colour, marker = style(name)
             mine = [p for p in points if p[0] == name]
@@ -74,7 +80,7 @@ def roofline(rows: list[dict[str, Any]], ceilings: dict[str, Any], family: str, 
             look = dict(ms=6, mfc=colour, zorder=3) if ours else dict(ms=5, mfc="none", zorder=2)
             ax.loglog([p[1] for p in mine], [p[2] for p in mine], marker, color=colour, alpha=0.9, label=name, **look)
         speeds = [p[2] for p in points]
-        ax.set_ylim(min(speeds) / 2, peak * 2.5)
+        ax.set_ylim(min(speeds) / 2, max(peak, *speeds, *(ceilings.get(f"{k}_bf16_tflop_s") or 0 for k in ("mma", "wgmma"))) * 2.5)
         ax.set_xlabel("FLOP per byte (the least the op must do)")
         ax.set_ylabel("TFLOP/s")
         ax.set_title(f"{family}: roofline", loc="left", fontsize=10, fontweight="bold")

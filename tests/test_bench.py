@@ -602,3 +602,14 @@ def test_a_page_of_a_gpu_has_ladders_and_fills_the_kernels_columns(tmp_path):
     text = report.page(data)
     assert "gpudl on Some GPU" in text and "No GPU took part" not in text and "0.250 ms" in text and "1.50x" in text
     assert text.count("not measured") >= 2  # rung 04 has no measurement
+
+
+def test_halves_are_held_against_tensor_cores():
+    ceilings = {"copy_gb_s": 4000.0, "fma_tflop_s": 60.0, "wgmma_bf16_tflop_s": 800.0, "mma_bf16_tflop_s": 500.0}
+    matmul = Op.registry["matmul"]
+    for dtype, want in (("float32", 60.0), ("bfloat16", 800.0)):
+        case = Case(matmul, shapes.shape("big", shapes.A((4096, 4096)), shapes.A((4096, 4096))), dtype=dtype)
+        found = ops.share(case.cost, 1.0, ceilings, case)
+        assert found["bound"] == "compute" and found["share"] == pytest.approx(2 * 4096**3 / want / 1e9)
+    case = Case(Op.registry["relu"], shapes.shape("big", shapes.A((4096, 4096))), dtype="bfloat16")
+    assert ops.share(case.cost, 1.0, ceilings, case)["bound"] == "memory"
