@@ -85,7 +85,7 @@ def roofline(rows: list[dict[str, Any]], ceilings: dict[str, Any], family: str, 
         ax.set_ylabel("TFLOP/s")
         ax.set_title(f"{family}: roofline", loc="left", fontsize=10, fontweight="bold")
         ax.grid(True, which="major", lw=0.3, color="#cccccc")
-        ax.legend(fontsize=7.5, frameon=False, loc="lower right")
+        ax.legend(fontsize=7.5, frameon=False, loc="upper left")
 
     return draw(f"roofline-{family}", paint, folder) if points else ""
 
