@@ -1,7 +1,11 @@
 """gpudl: deep learning on handwritten CUDA kernels. The public names, re-exported one by one, and nothing else."""
 
+from math import e, inf, nan, pi  # noqa: F401
+
+from numpy import dtype
+
 import gpudl._tensor  # isort: skip  # noqa: F401  (first: the engine and the ops are written in terms of its class)
-from gpudl import autograd, data, kernels, nn, ops, optim, utils
+from gpudl import autograd, cuda, data, kernels, nn, ops, optim, utils
 from gpudl._creation import (
     arange,
     as_tensor,
@@ -28,11 +32,13 @@ from gpudl._dtypes import (
     bool_,
     can_cast,
     double,
+    finfo,
     float16,
     float32,
     float64,
     get_default_dtype,
     half,
+    iinfo,
     int8,
     int16,
     int32,
@@ -43,6 +49,15 @@ from gpudl._dtypes import (
     set_default_dtype,
     short,
     uint8,
+)
+from gpudl._dtypes import (
+    bool_ as bool,
+)
+from gpudl._dtypes import (
+    float32 as float,
+)
+from gpudl._dtypes import (
+    int32 as int,
 )
 from gpudl._errors import BoundsError, DeviceError, DtypeError, KernelError, ShapeError
 from gpudl._random import (
@@ -69,6 +84,20 @@ from gpudl._tensor import Size, Tensor
 from gpudl._version import __version__
 from gpudl.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from gpudl.ops.activation import celu, prelu, relu, selu
+from gpudl.ops.compose import (
+    addcdiv,
+    addcmul,
+    allclose,
+    clamp_max,
+    clamp_min,
+    equal,
+    is_floating_point,
+    is_tensor,
+    isclose,
+    lerp,
+    nan_to_num,
+    numel,
+)
 from gpudl.ops.conv2d import conv2d, conv_transpose2d
 from gpudl.ops.copy import clone
 from gpudl.ops.elementwise import (

@@ -112,6 +112,22 @@ def result_type(*operands: Any) -> np.dtype:
     return result
 
 
+def finfo(dtype: Any = None) -> Any:
+    """The limits of a floating dtype (eps, max, min, tiny, bits, ...); TypeError for others."""
+    found = as_dtype(_default if dtype is None else dtype)
+    if not is_float(found):
+        raise TypeError(f"finfo: {found} is not a floating dtype; see iinfo")
+    return ml_dtypes.finfo(found)
+
+
+def iinfo(dtype: Any) -> Any:
+    """The limits of an integer dtype (max, min, bits); TypeError for others."""
+    found = as_dtype(dtype)
+    if not is_integer(found):
+        raise TypeError(f"iinfo: {found} is not an integer dtype; see finfo")
+    return np.iinfo(found)
+
+
 def can_cast(a: Any, b: Any) -> bool:
     """Whether a result of dtype a may be written into a tensor of dtype b: never down a category (float to integer to bool)."""
     return _RANK[as_dtype(a)] <= _RANK[as_dtype(b)]

@@ -500,6 +500,30 @@ class Tensor:
     def bool(self) -> Tensor:
         return ops.to(self, _dtypes.bool_)
 
+    def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:
+        """`gpudl.tensor` with this tensor's dtype and device unless given."""
+        made = Tensor(data, dtype=dtype or self.dtype, device=device or self.device)
+        return made.requires_grad_(requires_grad) if requires_grad else made
+
+    def _new(self, name: str, size: Any, *value: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:
+        from gpudl import _creation
+
+        options = {"dtype": dtype or self.dtype, "device": device or self.device, "requires_grad": requires_grad}
+        return getattr(_creation, name)(as_shape(size), *value, **options)
+
+    def new_zeros(self, *size: Any, **options: Any) -> Tensor:
+        """`gpudl.zeros` with this tensor's dtype and device unless given; new_ones, new_empty and new_full likewise."""
+        return self._new("zeros", size, **options)
+
+    def new_ones(self, *size: Any, **options: Any) -> Tensor:
+        return self._new("ones", size, **options)
+
+    def new_empty(self, *size: Any, **options: Any) -> Tensor:
+        return self._new("empty", size, **options)
+
+    def new_full(self, size: Any, fill_value: Any, **options: Any) -> Tensor:
+        return self._new("full", (size,), fill_value, **options)
+
     def type_as(self, other: Tensor) -> Tensor:
         return ops.to(self, other.dtype)
 
@@ -587,6 +611,15 @@ class Tensor:
     clamp, clamp_ = _both("clamp")
     clip, clip_ = clamp, clamp_
     masked_fill, masked_fill_ = _both("masked_fill")
+    clamp_min, clamp_min_ = _both("clamp_min")
+    clamp_max, clamp_max_ = _both("clamp_max")
+    addcmul, addcmul_ = _both("addcmul")
+    addcdiv, addcdiv_ = _both("addcdiv")
+    lerp, lerp_ = _both("lerp")
+    nan_to_num, nan_to_num_ = _both("nan_to_num")
+    isclose = _method("isclose")
+    allclose = _method("allclose")
+    equal = _method("equal")
     isnan = _method("isnan")
     isinf = _method("isinf")
     isfinite = _method("isfinite")

@@ -22,6 +22,21 @@ from gpudl.ops.activation import (
     softsign,
 )
 from gpudl.ops.batch_norm import batch_norm, batch_norm_relu
+from gpudl.ops.compose import (
+    addcdiv,
+    addcmul,
+    allclose,
+    clamp_max,
+    clamp_min,
+    equal,
+    is_floating_point,
+    is_tensor,
+    isclose,
+    lerp,
+    nan_to_num,
+    normalize,
+    numel,
+)
 from gpudl.ops.conv2d import conv2d, conv2d_relu, conv2d_relu_max_pool2d, conv_transpose2d
 from gpudl.ops.copy import clone, copy_, fill_, to
 from gpudl.ops.cross_entropy import cross_entropy, nll_loss

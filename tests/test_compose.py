@@ -1,0 +1,92 @@
+"""Functions made of other ops, names of dtypes and constants, and what programs ask about GPUs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpudl
+from gpudl.autograd import gradcheck, gradgradcheck
+from gpudl.nn import functional as F
+
+inf, nan = math.inf, math.nan
+
+
+@pytest.fixture(params=["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+def device(request: Any) -> str:
+    return request.param
+
+
+def test_names_of_dtypes_and_constants() -> None:
+    assert (gpudl.float, gpudl.int, gpudl.bool) == (gpudl.float32, gpudl.int32, gpudl.bool_)
+    assert isinstance(gpudl.bfloat16, gpudl.dtype) and (gpudl.pi, gpudl.e, gpudl.inf) == (math.pi, math.e, inf) and math.isnan(gpudl.nan)
+    assert gpudl.finfo(gpudl.bfloat16).eps == 2**-7 and gpudl.finfo().eps == 2**-23 and gpudl.iinfo(gpudl.int8).max == 127
+    with pytest.raises(TypeError, match="finfo: int64 is not a floating dtype; see iinfo"):
+        gpudl.finfo(gpudl.int64)
+    with pytest.raises(TypeError, match="iinfo: float32 is not an integer dtype; see finfo"):
+        gpudl.iinfo(gpudl.float32)
+
+
+def test_the_gpu_is_counted_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(self: Any) -> Any:
+        raise gpudl.DeviceError("no usable GPU")
+
+    monkeypatch.setattr(type(gpudl.device("cuda")), "xp", property(missing))
+    assert not gpudl.cuda.is_available() and gpudl.cuda.device_count() == 0
+    with pytest.raises(gpudl.DeviceError, match="no usable GPU"):
+        gpudl.cuda.synchronize()
+
+
+def test_close_and_equal(device: str) -> None:
+    a = gpudl.tensor([1.0, 1.0, nan, inf, inf, 0.0, 1e9], device=device)
+    b = gpudl.tensor([1.000009, 1.00002, nan, inf, -inf, 1e-9, inf], device=device)
+    assert a.isclose(b).tolist() == np.isclose(a.cpu().numpy(), b.cpu().numpy()).tolist() == [True, False, False, True, False, True, False]
+    assert gpudl.isclose(a, b, equal_nan=True).tolist()[2] and not gpudl.allclose(a, b) and gpudl.allclose(a, a, equal_nan=True)
+    assert gpudl.equal(a[:2], a[:2]) and not gpudl.equal(a, a) and not gpudl.equal(a[:2], a[:1]) and gpudl.equal(a[:0], a[:0])
+    whole = gpudl.tensor([100, 7], device=device)
+    assert gpudl.isclose(whole, whole + 1, atol=1).tolist() == [True, True] and gpudl.isclose(whole, whole + 1).tolist() == [False, False]
+    with pytest.raises(RuntimeError, match="isclose: input is float32 and other int64; the dtypes must be equal"):
+        gpudl.isclose(a[:2], whole)
+    with pytest.raises(ValueError, match="rtol is -1"):
+        gpudl.isclose(a, b, rtol=-1)
+    assert gpudl.is_tensor(a) and not gpudl.is_tensor(3) and gpudl.numel(a) == 7 and gpudl.is_floating_point(a)
+
+
+def test_values_and_gradients(device: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y, z = (gpudl.tensor(rng.normal(size=s) + 3, device=device, requires_grad=True) for s in ((2, 3), (3,), (2, 1)))
+    for op, want in {
+        lambda a, b, c: a.addcmul(b, c, value=-2): lambda a, b, c: a - 2 * b * c,
+        lambda a, b, c: gpudl.addcdiv(a, b, c, value=0.5): lambda a, b, c: a + 0.5 * b / c,
+        lambda a, b, c: a.lerp(b, 0.25): lambda a, b, c: a + 0.25 * (b - a),
+        lambda a, b, c: a.lerp(b, c): lambda a, b, c: a + c * (b - a),
+        lambda a, b, c: a.clamp_min(3).clamp_max(3.5): lambda a, b, c: np.clip(a, 3, 3.5),
+        lambda a, b, c: F.normalize(a): lambda a, b, c: a / np.linalg.norm(a, axis=1, keepdims=True),
+        lambda a, b, c: F.normalize(b, p=1, dim=0): lambda a, b, c: b / np.abs(b).sum(),
+    }.items():
+        got = op(x, y, z)
+        np.testing.assert_allclose(got.detach().cpu().numpy(), want(*(t.detach().cpu().numpy() for t in (x, y, z))), rtol=1e-12)
+        if device == "cpu":
+            assert gradcheck(op, (x, y, z)) and gradgradcheck(op, (x, y, z))
+    assert F.normalize(gpudl.zeros(1, 2, device=device)).tolist() == [[0, 0]]
+
+
+def test_nan_to_num(device: str) -> None:
+    x = gpudl.tensor([nan, inf, -inf, 2.0], device=device, requires_grad=True)
+    most = float(np.finfo(np.float32).max)
+    assert x.nan_to_num().tolist() == [0, most, -most, 2] and gpudl.nan_to_num(x, 1, 2, 3).tolist() == [1, 2, 3, 2]
+    x.nan_to_num().sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [0, 0, 0, 1]
+    assert gpudl.tensor([3]).nan_to_num().tolist() == [3]
+
+
+def test_new_tensors_are_like_the_old(device: str) -> None:
+    x = gpudl.ones(2, dtype=gpudl.float64, device=device)
+    for made, want in (
+        (x.new_zeros(2, 1), [[0], [0]]), (x.new_ones((2,)), [1, 1]), (x.new_full((1,), 7), [7]), (x.new_tensor([1, 2]), [1, 2])
+    ):  # fmt: skip
+        assert made.tolist() == want and made.dtype == gpudl.float64 and made.device is x.device and not made.requires_grad
+    assert x.new_empty(3, dtype=gpudl.int8).dtype == gpudl.int8 and x.new_zeros(1, device="cpu", requires_grad=True).requires_grad
