@@ -55,6 +55,14 @@ ladder(  # first to last: the order of the lesson
         traffic=lambda M, N, K, batches, itemsize: itemsize * M * N * (K / BM + K / BN + 1) * batches,
         **every,
     ),
+    Kernel(
+        "05_vector.cu",
+        grid=lambda M, N, batches: (ceil_div(M, BM) * ceil_div(N, BN), 1, min(batches, 65535)),
+        block=BM * BN // (TM * TN),
+        BM=BM, BN=BN, BK=BK, TM=TM, TN=TN,
+        traffic=lambda M, N, K, batches, itemsize: itemsize * M * N * (K / BM + K / BN + 1) * batches,
+        **every,
+    ),
     # a product of few large tiles would leave most multiprocessors idle: then the small ones
     choose=lambda M, N, batches, sms: "04_thread_tile" if ceil_div(M, BM) * ceil_div(N, BN) * batches * 2 >= sms else "03_shared_tile",
 )  # fmt: skip
@@ -252,6 +260,7 @@ class Matmul(Op, name="matmul"):
         n = rng.normal
         for m, k, p in [(1, 1, 1), (3, 5, 2), (17, 33, 9), (65, 20, 70), (2, 0, 3), (0, 4, 3), (3, 4, 0)]:
             yield Sample(n(size=(m, k)), n(size=(k, p)))
+        yield Sample(n(size=(36, 24)), n(size=(24, 68)))  # 16-byte rows, in the gradients too
         yield Sample(n(size=(33, 18)).T, n(size=(33, 35)))  # TN
         yield Sample(n(size=(18, 33)), n(size=(35, 33)).T)  # NT
         yield Sample(n(size=(33, 18)).T, n(size=(35, 33)).T)  # TT
