@@ -31,7 +31,7 @@ COMMON = (
     "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-fno-extern-tls-init", "-fno-stack-protector", "-Wno-attributes",
     "-Wno-unknown-pragmas", "-Wno-psabi", "-w", "-fdiagnostics-color=never", "-fno-diagnostics-show-caret", "-fno-threadsafe-statics",
 )  # fmt: skip
-FAST = ("-O2", "-g1")
+FAST = ("-O2", "-g1", "-fno-finite-loops")  # an endless loop is for the watchdog, not for the optimiser to remove
 # libtsan is not linked: the runtime defines its hooks. Scalar replacement would split a float4 access in four, and merged tails
 # would give two source lines one address.
 SANITIZED = (
@@ -75,6 +75,8 @@ def compiler() -> tuple[str, str]:
 
 def _run(command: list[str], source: str | None = None) -> str:
     result = subprocess.run(command, input=source, capture_output=True, text=True, errors="replace")
+    if result.returncode and "Assembler messages" in result.stderr:
+        raise CompileError(f"{result.stderr.strip()}\nThe emulator takes no inline PTX: call the functions of ptx.cuh, or give C++ under GPUDL_EMULATOR.")
     if result.returncode:
         raise CompileError(
             re.sub(r"^In file included from <stdin>:\d+:\n", "", result.stderr, flags=re.M).strip()
@@ -389,6 +391,7 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
     source = _run([gxx, "-E", "-x", "c++", *search, "-"], f'#include "{path}"\n')
     headers = {n for n, kind in re.findall(r'^# \d+ "([^"<]+)"((?: \d)*)', source, flags=re.M) if "3" not in kind and os.path.isfile(n)}
     headers = {n for n in headers - {str(path)} if not n.startswith((str(RUNTIME), str(INCLUDE)))}
+    bounds = _launch_bounds(source)
     prefix, first = "", _system_headers(source)
     if first:
         unit = "".join(f'#include "{h}"\n' for h in first) + f'#define GPUDL_SYSTEM_FIRST\n#include "{PRELUDE}"\n#include "{path}"\n'
@@ -425,7 +428,7 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
     elf = read_elf(target)
     facts: dict[str, Any] = {
         "object": target.name,
-        "entries": [{"name": e.name, "parameters": e.parameters, "types": e.types} for e in exports],
+        "entries": [{"name": e.name, "parameters": e.parameters, "types": e.types, "bounds": bounds.get(_base_name(e.name))} for e in exports],
         "templates": templates,
         "elf": elf,
         "dynamic": dynamic,
@@ -435,6 +438,20 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
     with _temporary(manifest) as temporary:
         temporary.write_text(json.dumps(facts))
     return Built(target, facts["entries"], templates, elf, dynamic, architecture, facts["sources"])
+
+
+def _launch_bounds(source: str) -> dict[str, int]:
+    """The threads that each kernel's __launch_bounds__ allows, where that is plain arithmetic."""
+    found = {}
+    for match in re.finditer(r"__launch_bounds__\s*\(((?:[^()]|\([^()]*\))*)\)", source):
+        most, function = _split(match[1])[0], _signature(source, match.end())
+        if function and re.fullmatch(r"[\d\s()*+-]+", most) and "**" not in most:
+            found[function[0]] = eval(most, {"__builtins__": {}})
+    return found
+
+
+def _base_name(name: str) -> str:
+    return re.split(r"[<(]", name)[0].split("::")[-1].strip()
 
 
 def _system_headers(source: str) -> list[str]:
@@ -501,7 +518,7 @@ def _export(number: int, expression: str) -> str:
 
 
 def _template_parameters(text: str, expression: str) -> tuple[list[str], list[str]]:
-    name = re.split(r"[<(]", expression)[0].split("::")[-1].strip()
+    name = _base_name(expression)
     for match in re.finditer(r"__attribute__\(\(__hot__\)\)|\b__global__\b", text):
         found = _signature(text, match.end())
         if found and found[0] == name:

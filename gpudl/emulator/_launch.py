@@ -203,6 +203,7 @@ class Function:
         )
         mine = {self.name.split("::")[-1].split("<")[0], *([""] if len(module.kernels) > 1 else module._owners)}
         self._static_shared = sum(s[2] for s, owner in zip(module.shared, module._owners, strict=True) if owner in mine)
+        self.max_threads_per_block: int = entry.get("bounds") or 1024  # of __launch_bounds__
         self.profile: Any = None
         self.strict = False  # refuse what CuPy would get wrong in silence: a Python float where the kernel takes a float
         self.cooperative = False
@@ -289,6 +290,8 @@ class Function:
                     problem = problem or f"{name} {size}: {name}.{axis} = {n}, a GPU takes 1 to {limit}"
         if b[0] * b[1] * b[2] > 1024:
             problem = problem or f"block {b} is {b[0] * b[1] * b[2]} threads, a GPU takes at most 1024"
+        if b[0] * b[1] * b[2] > self.max_threads_per_block:
+            problem = problem or f"block {b} is {b[0] * b[1] * b[2]} threads, __launch_bounds__ of {self.name} allows {self.max_threads_per_block}"
         if shared_mem < 0 or shared_mem + self._static_shared > allowed:
             problem = (
                 problem

@@ -110,7 +110,7 @@ class RawKernel:
 
     @property
     def max_threads_per_block(self) -> int:
-        return 1024
+        return self.kernel.max_threads_per_block
 
     @property
     def shared_size_bytes(self) -> int:

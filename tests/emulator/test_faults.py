@@ -265,3 +265,32 @@ def test_sizes_that_are_no_integers():
         with pytest.raises(TypeError, match="grid .*an integer, or one to three of them"):
             k(grid, 1, (np.zeros(1, np.int32),))
     k(np.int64(1), [np.uint8(1)], (np.zeros(1, np.int32),))
+
+
+BOUNDED = """#define N 8
+__global__ void __launch_bounds__(N * 16, 2) a(int* y) { y[threadIdx.x] = 1; }
+template <class X> __global__ __launch_bounds__(64) void b(X* y) { y[threadIdx.x] = 1; }
+__global__ void c(int* y) { y[threadIdx.x] = 1; }
+"""
+
+
+def test_a_block_larger_than_the_launch_bounds():
+    module = emulator.compile(BOUNDED, sanitize=False, name_expressions=["b<int>"])
+    y = np.zeros(1024, np.int32)
+    for name, most in (("a", 128), ("b<int>", 64), ("c", 1024)):
+        k = module.get_function(name)
+        assert k.max_threads_per_block == most
+        k(1, most, (y,))
+        with pytest.raises(emulator.LaunchError, match=str(most)):
+            k(1, (most, 2), (y,))
+
+
+def test_fast_mode_keeps_endless_loops():
+    source = 'extern "C" __global__ void k(float* y) { float a = y[0]; for (;;) { a *= 1.5f; if (a == -1) break; } y[0] = a; }\n'
+    with pytest.raises(emulator.SanitizerError, match="timeout"):
+        emulator.compile(source, sanitize=False, timeout=0.3).get_function("k")(1, 1, (np.zeros(1, np.float32),))
+
+
+def test_inline_ptx_gets_advice():
+    with pytest.raises(emulator.CompileError, match="ptx.cuh"):
+        emulator.compile('__global__ void k(int* y) { int r; asm("mov.u32 %0, %%laneid;" : "=r"(r)); y[0] = r; }\n')
