@@ -134,7 +134,7 @@ def measurements(rows: list[dict[str, Any]], device: str) -> str:
     return "".join(out)
 
 
-def steps(found: list[dict[str, Any]]) -> str:
+def steps(found: list[dict[str, Any]], flat: bool | None = None) -> str:
     if not found:
         return ""
     body: list[list[Any]] = []
@@ -147,7 +147,10 @@ def steps(found: list[dict[str, Any]]) -> str:
             body.append([f"{f['model']} B={f['batch']}", f["threads"], name, f"{s.median:.2f} ms", f"{s.p20:.2f} to {s.p80:.2f} ms",
                          ratio(versus) if versus else "", f"{f['loss_difference']:.1e}" if f.get("loss_difference") is not None else ""])  # fmt: skip
     out = "<h2>Training steps</h2><p>Forward, loss, backward and SGD with momentum, same weights and batches for everybody, in turns in one process. "
-    out += "The last column is the largest difference of the losses over all steps.</p>"
+    out += "The last column is the largest difference of the losses over all steps."
+    if flat is not None:
+        out += f" Peak memory of the process over 1,000 steps: {'flat, within a MiB' if flat else '<span class=bad>it grows</span>'}."
+    out += "</p>"
     return out + table(["model", "threads", "who", "step", "spread", "torch / gpudl", "losses differ by"], body, {1, 3, 4, 5, 6})
 
 
@@ -289,7 +292,7 @@ def page(data: dict[str, Any], folder: Path | None = None) -> str:
     env = data["environment"]
     title = f"gpudl on {env.get('gpu', {}).get('name') or env['cpu']}"
     body = [
-        head(data), sections(data.get("sections", [])), overall(rows), steps(data.get("steps", [])), models(data.get("models", [])),
+        head(data), sections(data.get("sections", [])), overall(rows), steps(data.get("steps", []), data.get("memory_flat")), models(data.get("models", [])),
         accumulation(data.get("accumulate", [])), agreement(data.get("agreement", [])), drawn(data, folder), measurements(rows, device),
         kernel_table(data.get("kernels", []), measured), emulator(data.get("emulator", {})), missing(data), setting(data),
     ]  # fmt: skip
