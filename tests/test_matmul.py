@@ -8,6 +8,7 @@ import pytest
 import gpudl
 from gpudl import kernels, ops
 from gpudl._errors import DtypeError, ShapeError
+from gpudl.emulator import _launch
 
 rng = np.random.default_rng(5)
 
@@ -34,6 +35,43 @@ def test_transposed_operands_are_not_copied(rung: str, ta: bool, tb: bool) -> No
         got = (x.T if ta else x) @ (y.T if tb else y)
     close(got, a.astype(np.float32).astype(float) @ b.astype(np.float32), 19)
     assert [(k, k.launches) for k in kernels.ladder("copy.forward")] == copies
+
+
+def profile(rung: str, M: int, N: int, K: int, ta: bool = False, tb: bool = False):  # type: ignore[no-untyped-def]
+    """The access profile of one float32 product, each operand row-major (or, turned, the view of a row-major one)."""
+    seen = []
+    plain = _launch.Function.__call__
+
+    def call(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        plain(self, *args, **kwargs)
+        seen.append(self.profile)
+
+    a, b = emulated(rng.standard_normal((K, M) if ta else (M, K))), emulated(rng.standard_normal((N, K) if tb else (K, N)))
+    with pytest.MonkeyPatch.context() as patch, kernels.use("matmul.forward", rung), kernels.emulation(profile=True):
+        patch.setattr(_launch.Function, "__call__", call)
+        _ = (a.T if ta else a) @ (b.T if tb else b)
+    (only,) = seen
+    return only
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("ta", [False, True])
+@pytest.mark.parametrize("tb", [False, True])
+def test_swizzled_tiles_have_no_bank_conflicts_and_padding_would_not_do(ta: bool, tb: bool) -> None:
+    for line in profile("06_swizzle", 64, 128, 32, ta, tb).lines:
+        assert line.wavefronts == line.ideal_wavefronts and line.sectors == line.ideal_sectors, line
+    conflicts = [line for line in profile("05_vector", 64, 128, 32, ta, tb).lines if line.wavefronts != line.ideal_wavefronts]
+    assert bool(conflicts) == (not ta or tb)  # A lies along k unless it is transposed, B only if it is
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("rung", [k.name for k in kernels.ladder("matmul.forward")][4:])
+def test_bytes_requested_are_the_header_formula(rung: str) -> None:
+    record = kernels.ladder("matmul.forward")[rung]
+    M, N, K = 128, 256, 32
+    asked = sum(line.bytes for line in profile(rung, M, N, K).lines if line.space == "global")
+    assert record.traffic is not None
+    assert asked == record.traffic({"M": M, "N": N, "K": K, "batches": 1, "itemsize": 4, **record.tiles})
 
 
 @pytest.mark.emulator

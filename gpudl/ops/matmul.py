@@ -63,8 +63,16 @@ ladder(  # first to last: the order of the lesson
         traffic=lambda M, N, K, batches, itemsize: itemsize * M * N * (K / BM + K / BN + 1) * batches,
         **every,
     ),
+    Kernel(
+        "06_swizzle.cu",
+        grid=lambda M, N, batches: (ceil_div(M, BM) * ceil_div(N, BN), 1, min(batches, 65535)),
+        block=BM * BN // (TM * TN),
+        BM=BM, BN=BN, BK=BK, TM=TM, TN=TN,
+        traffic=lambda M, N, K, batches, itemsize: itemsize * M * N * (K / BM + K / BN + 1) * batches,
+        **every,
+    ),
     # a product of few large tiles would leave most multiprocessors idle: then the small ones
-    choose=lambda M, N, batches, sms: "04_thread_tile" if ceil_div(M, BM) * ceil_div(N, BN) * batches * 2 >= sms else "03_shared_tile",
+    choose=lambda M, N, batches, sms: "06_swizzle" if ceil_div(M, BM) * ceil_div(N, BN) * batches * 2 >= sms else "03_shared_tile",
 )  # fmt: skip
 
 
