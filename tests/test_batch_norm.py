@@ -8,9 +8,10 @@ import pytest
 import gpudl
 from gpudl import kernels
 from gpudl.ops import batch_norm, batch_norm_relu
+from gpudl.ops.batch_norm import BLOCK, split, width
 
 DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
-SHAPES = [(6, 3), (4, 3, 5), (2, 3, 4, 2), (300, 33), (2, 2, 300)]
+SHAPES = [(6, 3), (4, 3, 5), (2, 3, 4, 2), (300, 33), (2, 2, 300), (3, 1, 2100)]
 
 
 def rungs(name: str) -> list:
@@ -169,3 +170,33 @@ def test_bad_arguments_change_nothing(change, kind, message) -> None:
 def test_devices_are_not_mixed() -> None:
     with pytest.raises(RuntimeError, match="batch_norm: input 0 on cpu, input 1 on emulator"):
         batch_norm(gpudl.zeros((4, 3)), gpudl.zeros(3, device="emulator"), gpudl.ones(3, device="emulator"))
+
+
+@pytest.mark.parametrize(("shape", "blocks"), [
+    ((3, 1, 2100), 9), ((64, 6, 784), 64), ((1, 3, 10**6), 342), ((10**5, 1, 1), 98), ((1, 4096, 10**4), 1), ((1, 1, 10**9), 1024), ((2, 70000, 1), 1),
+])  # fmt: skip
+def test_a_channel_is_split_so_that_no_block_has_too_little(shape, blocks) -> None:
+    groups, pieces = split(*shape)
+    assert groups * pieces == blocks
+    assert max(groups, pieces) <= 65535  # the grid's limit
+    assert (groups - 1) * BLOCK // width(shape[2]) < shape[0] and (pieces - 1) * width(shape[2]) < shape[2], "a block without values"
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(("shape", "rung"), [
+    ((9, 2, 1000), "04_split"), ((4, 2, 1000), "02_block_channel"), ((9000, 2), "03_columns"),
+])  # fmt: skip
+def test_few_long_channels_are_split(shape, rung) -> None:
+    taken = [kernels.ladder(f"batch_norm.{name}")[rung] for name in ("forward", "backward")]
+    before = [r.launches for r in taken]
+    x = gpudl.tensor(np.random.default_rng(0).normal(size=shape), device="emulator").requires_grad_()
+    results = []
+    for _ in range(2):
+        x.grad = None
+        y = batch_norm(x, None, None, training=True)
+        y.backward(y.detach() ** 2)
+        results.append((y.detach().cpu().numpy(), x.grad.cpu().numpy()))
+    assert [r.launches for r in taken] == [b + 2 for b in before]
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(results[0][0].swapaxes(0, 1).reshape(2, -1).var(1), 1, rtol=1e-4)

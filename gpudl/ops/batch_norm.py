@@ -11,26 +11,67 @@ from gpudl._dtypes import HALVES
 from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
-from gpudl.kernels import Kernel, ceil_div, ladder
+from gpudl.kernels import Kernel, Step, ceil_div, ladder
 from gpudl.ops._common import check_float, check_tensor, rectify, select
 
 BLOCK = 256
 ROWS = 8  # warps that share 32 columns
+BLOCKS = 1024  # that channels are split into: eight on each of 128 multiprocessors; a constant, so that every GPU adds in the same order
+EACH = 4  # values a thread has at least, where a channel is split
+LONG = 32 * BLOCK  # values of a channel from which on it is split; not yet measured
+
+
+def width(L: int) -> int:
+    """Threads of a block along a plane of L positions, a power of two; the others walk along other images."""
+    return min(BLOCK, max(32, 1 << (L - 1).bit_length()))
+
+
+def split(N: int, C: int, L: int) -> tuple[int, int]:
+    """(groups of images, pieces of a plane): their product is the blocks of each channel."""
+    X = width(L)
+    wanted = ceil_div(BLOCKS, C)
+    pieces = min(wanted, ceil_div(L, EACH * X))
+    images = BLOCK // X * max(1, EACH * X * pieces // L)  # of a group, at least
+    return min(ceil_div(wanted, pieces), ceil_div(N, images)), pieces
+
+
+def pick(N: int, C: int, L: int, groups: int, pieces: int) -> str:
+    """The dispatch rule of training, forward and backward."""
+    if L == 1:
+        return "03_columns"
+    return "04_split" if groups * pieces > 1 and N * L >= LONG else "02_block_channel"
+
+
 naive = dict(grid=lambda C: ceil_div(C, BLOCK), block=BLOCK, BLOCK=BLOCK)
 channel = dict(grid=lambda C: C, block=BLOCK, BLOCK=BLOCK)
 columns = dict(grid=lambda C: ceil_div(C, 32), block=(32, ROWS), ROWS=ROWS, when=lambda L: L == 1)
+slices: dict[str, Any] = dict(grid=lambda C, groups, pieces: (C, groups, pieces), block=lambda L: (width(L), BLOCK // width(L)))
 ladder(
     "batch_norm.forward",
     Kernel("01_naive.cu", **naive, traffic=lambda N, C, L, itemsize: 4 * N * C * L * itemsize),
     Kernel("02_block_channel.cu", **channel, traffic=lambda N, C, L, itemsize: 3 * N * C * L * itemsize),
     Kernel("03_columns.cu", **columns, traffic=lambda N, C, L, itemsize: 3 * N * C * L * itemsize),
-)
+    Kernel(
+        "04_split.cu", Step("batch_norm_fwd_partial", **slices), Step("batch_norm_fwd_merge", grid=lambda C: C, block=32),
+        Step("batch_norm_fwd_apply", **slices), BLOCK=BLOCK,
+        workspace={"partial": lambda C, groups, pieces: ((3, C, groups * pieces), "acc")},
+        traffic=lambda N, C, L, groups, pieces, itemsize: 3 * N * C * L * itemsize + 6 * C * groups * pieces * max(itemsize, 4),
+    ),
+    choose=pick,
+)  # fmt: skip
 ladder(
     "batch_norm.backward",
     Kernel("01_naive.cu", **naive, traffic=lambda N, C, L, itemsize: 5 * N * C * L * itemsize),
     Kernel("02_block_channel.cu", **channel, traffic=lambda N, C, L, itemsize: 5 * N * C * L * itemsize),
     Kernel("03_columns.cu", **columns, traffic=lambda N, C, L, itemsize: 5 * N * C * L * itemsize),
-)
+    Kernel(
+        "04_split.cu", Step("batch_norm_bwd_partial", **slices), Step("batch_norm_bwd_merge", grid=lambda C: C, block=32),
+        Step("batch_norm_bwd_apply", **slices), BLOCK=BLOCK,
+        workspace={"partial": lambda C, groups, pieces: ((2, C, groups * pieces), "acc")},
+        traffic=lambda N, C, L, groups, pieces, itemsize: 5 * N * C * L * itemsize + 4 * C * groups * pieces * max(itemsize, 4),
+    ),
+    choose=pick,
+)  # fmt: skip
 ladder(
     "batch_norm.eval",
     Kernel(
@@ -196,6 +237,11 @@ class BatchNorm(Op, name="batch_norm"):
         N, C = x.shape[:2]
         return {"N": N, "C": C, "L": x.size // max(N * C, 1)}
 
+    def _shares(self, x: Any) -> dict[str, int]:
+        view = self._view(x)
+        groups, pieces = split(**view)
+        return {**view, "groups": groups, "pieces": pieces}
+
     def forward_kernel(
         self, x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, running: Any, momentum: float, eps: float
     ) -> Any:
@@ -216,7 +262,7 @@ class BatchNorm(Op, name="batch_norm"):
             self.launch(
                 "batch_norm.forward", {**defines, "RUNNING": int(running is not None)}, x=x,
                 weight=w, bias=b, running_mean=old_mean, running_var=old_var,
-                y=y, mean=mean, rstd=rstd, **self._view(x), momentum=momentum, eps=eps,
+                y=y, mean=mean, rstd=rstd, **self._shares(x), momentum=momentum, eps=eps,
             )  # fmt: skip
         self.save(x=x, weight=weight, bias=bias, mean=mean, rstd=rstd)
         return y
@@ -232,7 +278,7 @@ class BatchNorm(Op, name="batch_norm"):
             w, b = _present(weight, bias, mean)
             self.launch(
                 "batch_norm.backward", defines, dy=dy, x=x, weight=w, bias=b, mean=mean, spread=rstd if training else var, dx=dx, dw=dw,
-                db=db, **self._view(x), eps=eps,
+                db=db, **self._shares(x), eps=eps,
             )  # fmt: skip
         return dx, dw, db
 
@@ -305,6 +351,8 @@ def _samples(rng: Any) -> Any:
         # of two values a channel, xhat is 1 and -1 and dx cancels but for eps: what is left is the rounding of its terms
         yield _sample(rng, shape, training=True, _tolerance=8 if shape == (2, 1) else 1)
         yield _sample(rng, shape)
+    for shape in [(2, 1, 1100), (40, 2, 40)]:  # more than one block a channel: along a plane; along the images
+        yield _sample(rng, shape, training=True)
     x = rng.normal(size=(4, 3, 2))
     yield Sample(x, None, None, training=True, eps=0.1)
     yield Sample(x, bias=rng.normal(size=3), **_statistics(rng, 3))
