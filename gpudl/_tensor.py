@@ -118,6 +118,10 @@ class Tensor:
     def __init__(self, data: Any = (), dtype: Any = None, device: Any = None, requires_grad: bool = False):
         from gpudl import _creation
 
+        if isinstance(data, int):
+            raise TypeError(
+                f"Tensor({data}): PyTorch reads a number here as a size; write gpudl.empty(...) for that, gpudl.tensor(...) for data"
+            )
         made = _creation.tensor(data, dtype=dtype or (None if hasattr(data, "dtype") else _dtypes.get_default_dtype()), device=device)
         self._array, self.device, self._storage = made._array, made.device, made._storage
         self._node, self._index, self._leaf, self._requires_grad, self._grad = None, 0, None, False, None
@@ -502,8 +506,9 @@ class Tensor:
 
     def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:
         """`gpudl.tensor` with this tensor's dtype and device unless given."""
-        made = Tensor(data, dtype=dtype or self.dtype, device=device or self.device)
-        return made.requires_grad_(requires_grad) if requires_grad else made
+        from gpudl import _creation
+
+        return _creation.tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
 
     def _new(self, name: str, size: Any, *value: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:
         from gpudl import _creation

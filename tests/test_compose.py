@@ -89,4 +89,5 @@ def test_new_tensors_are_like_the_old(device: str) -> None:
         (x.new_zeros(2, 1), [[0], [0]]), (x.new_ones((2,)), [1, 1]), (x.new_full((1,), 7), [7]), (x.new_tensor([1, 2]), [1, 2])
     ):  # fmt: skip
         assert made.tolist() == want and made.dtype == gpudl.float64 and made.device is x.device and not made.requires_grad
+    assert x.new_tensor(3).shape == ()
     assert x.new_empty(3, dtype=gpudl.int8).dtype == gpudl.int8 and x.new_zeros(1, device="cpu", requires_grad=True).requires_grad

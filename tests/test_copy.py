@@ -116,6 +116,13 @@ def test_repr_is_readable() -> None:
     assert repr(gpudl.tensor([1e-5, 1.0])) == "tensor([1.e-05, 1.e+00])"  # small is not zero
 
 
+@pytest.mark.parametrize("sizes", [(3,), (2, 3)])
+def test_the_class_called_with_sizes_says_what_to_write(sizes: tuple[int, ...]) -> None:
+    with pytest.raises(TypeError, match=r"PyTorch reads a number here as a size; write gpudl\.empty"):
+        gpudl.Tensor(*sizes)
+    assert gpudl.Tensor([3]).tolist() == [3.0]
+
+
 @pytest.mark.parametrize("size", [(2.5,), (2.0,), (3, "4"), (2, None)])
 def test_sizes_are_integers(size: tuple[object, ...]) -> None:
     for make in (gpudl.zeros, gpudl.empty, gpudl.ones(6).reshape, gpudl.ones(1).expand, lambda *s: gpudl.nn.Linear(s[0], s[-1])):
