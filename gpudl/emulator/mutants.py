@@ -142,15 +142,19 @@ def launches_of(rung: Any, registry: Any, kernels: Any, limit: int = 24) -> list
         warnings.simplefilter("ignore")  # a sample that this rung does not take runs on another one
         for op in ops:
             for sample in registry.samples(op):
-                with contextlib.suppress(Exception):  # whether a sample works is what the tests are for; its launches are recorded all the same
+                with contextlib.suppress(
+                    Exception
+                ):  # whether a sample works is what the tests are for; its launches are recorded all the same
                     registry.run(op, sample, "emulator", dtype)
     different: dict[Any, Launch] = {}
     for launch in found:
         key = (launch.options, launch.entry, launch.grid, launch.block, tuple(str(v) for k, v in launch.values if k == "scalar"))
         different.setdefault(key, launch)
-    ordered = sorted(different.values(), key=lambda one: one.size)
-    step = max(1, len(ordered) // limit)
-    chosen = ordered[step - 1 :: step]
+    chosen: list[Launch] = []
+    for entry in rung.entries:  # each alone: of three launches that take turns, every third one would always be the same kernel
+        ordered = sorted((one for one in different.values() if one.entry == entry), key=lambda one: one.size)
+        step = max(1, len(ordered) // limit)
+        chosen += ordered[step - 1 :: step]
     return sorted(chosen, key=lambda one: (one.options != chosen[0].options, one.options, one.size)) if chosen else []
 
 
