@@ -16,7 +16,7 @@ demo: $(MARK)-examples
 	$(PY) examples/digits.py
 
 test: $(MARK)-test
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n auto --durations=20 --ignore=tests/torch tests
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n auto --durations=20 --ignore=tests/against_torch tests
 
 lint: $(MARK)-test
 	$(PY) -m ruff check .

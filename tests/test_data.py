@@ -385,8 +385,9 @@ def test_timeout():
 def test_ctrl_c():
     """A process that waits for its workers ends at once on SIGINT, with KeyboardInterrupt."""
     code = textwrap.dedent("""
-        import sys, threading, time
+        import signal, sys, threading, time
         from gpudl.data import DataLoader, Dataset
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with it ignored
         class Slow(Dataset):
             def __len__(self): return 10**6
             def __getitem__(self, i):

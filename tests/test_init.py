@@ -1,4 +1,4 @@
-"""nn.init: the laws and bounds of starting values, repeatability, errors. (tests/torch compares them with PyTorch's.)"""
+"""nn.init: the laws and bounds of starting values, repeatability, errors. (tests/against_torch compares them with PyTorch's.)"""
 
 from __future__ import annotations
 

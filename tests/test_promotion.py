@@ -1,5 +1,5 @@
 """Result dtypes, as PyTorch's documentation states them ("Tensor Attributes: torch.dtype", type promotion); the table against PyTorch itself
-is in tests/torch."""
+is in tests/against_torch."""
 
 from __future__ import annotations
 

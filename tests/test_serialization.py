@@ -285,7 +285,8 @@ def test_ctrl_c_again_and_again(tmp_path):
     """A process that saves in a loop is interrupted by a real SIGINT: the file is whole, and no other file is left."""
     path = tmp_path / "x.safetensors"
     code = textwrap.dedent(f"""
-        import numpy as np, gpudl
+        import signal, numpy as np, gpudl
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with it ignored
         for i in range(10**9):
             gpudl.save({{"i": i, "x": np.full(300_000, float(i))}}, {str(path)!r})
             if i == 1: print("ready", flush=True)

@@ -332,7 +332,15 @@ def test_cuda_fp16_and_bf16_headers():
     np.testing.assert_array_equal(z, (b * b).astype(np.float32) + (x < 3) + 1)
 
 
-def test_control_c_stops_a_launch_between_blocks():
+@pytest.fixture
+def sigint():
+    """Python's own handler: a job in the background is started with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_control_c_stops_a_launch_between_blocks(sigint):
     source = 'extern "C" __global__ void k(int* y) { for (int i = 0; i < 1000; i++) atomicAdd(y, i); }\n'
     k = emulator.compile(source, sanitize=False, timeout=60).get_function("k")
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
