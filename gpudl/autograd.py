@@ -745,6 +745,8 @@ def grad(
     roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     grads = [grad_outputs] if isinstance(grad_outputs, Tensor) else [None] * len(roots) if grad_outputs is None else list(grad_outputs)
+    if not wanted:
+        raise RuntimeError("grad: no inputs are given; is a module's parameters() a generator used up already?")
     for i, t in enumerate(wanted):
         if not t.requires_grad:
             raise RuntimeError(f"grad: input {i} does not require a gradient; set requires_grad=True before it is used")

@@ -114,6 +114,11 @@ def test_gradient_argument_is_checked() -> None:
         gpudl.tensor([1, 2]).requires_grad_()
 
 
+def test_grad_of_no_inputs_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="grad: no inputs are given"):
+        gpudl.autograd.grad(leaf(3).sum(), [])
+
+
 def test_assigning_requires_grad_is_checked_like_the_method() -> None:
     x, whole = gpudl.ones(2), gpudl.tensor([1, 2])
     x.requires_grad = True

@@ -150,7 +150,7 @@ def test_samplers():
         (lambda: WeightedRandomSampler([1, -1], 2), ">= 0"),
         (lambda: WeightedRandomSampler([np.nan, 1], 2), ">= 0"),
         (lambda: WeightedRandomSampler([1, 0], 2, replacement=False), "without replacement from 1"),
-        (lambda: BatchSampler(range(3), 0, False), "batch_size"),
+        (lambda: BatchSampler(range(3), 0, False), "BatchSampler: batch_size must be a positive integer, not 0"),
         (lambda: BatchSampler(range(3), 2, 1), "drop_last"),
     ],
 )

@@ -108,9 +108,9 @@ class BatchSampler(Sampler):
 
     def __init__(self, sampler: Iterable[Any], batch_size: int, drop_last: bool) -> None:
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size <= 0:
-            raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
+            raise ValueError(f"BatchSampler: batch_size must be a positive integer, not {batch_size!r}")
         if not isinstance(drop_last, bool):
-            raise ValueError(f"drop_last must be True or False, not {drop_last!r}")
+            raise ValueError(f"BatchSampler: drop_last must be True or False, not {drop_last!r}")
         self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
 
     def __iter__(self) -> Iterator[list[Any]]:
