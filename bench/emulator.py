@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         modes = {name: emulator.compile(KERNEL, **settings).get_function("matmul")
                  for name, settings in {"fast": {"sanitize": False}, "sanitized": {}, "profiled": {"profile": True}}.items()}  # fmt: skip
-        launch = lambda f, k=N // TILE: lambda: f((k, k), (TILE, TILE), (a, b, c, N))
+        launch = lambda f: lambda: f((N // TILE, N // TILE), (TILE, TILE), (a, b, c, N))
         contestants: dict[str, Callable[[], None]] = {"scalar C++": lambda: scalar(*(ctypes.c_void_p(v.ctypes.data) for v in (a, b, c)), N)}
         contestants |= {name: launch(f) for name, f in modes.items()}
         for name, run in contestants.items():
@@ -109,8 +109,15 @@ def main(arguments: Sequence[str] = ()) -> int:
         times = best(contestants, options.rounds)
         growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
         os.sched_setaffinity(0, cores)
-        workers = {f"{n} workers": emulator.compile(KERNEL, sanitize=False, workers=n).get_function("matmul") for n in (1, 2)}
-        side = best({name: launch(f) for name, f in workers.items()}, options.rounds * 2, time.perf_counter)
+        large = 3 * N  # long enough for the second worker to wake up
+        x, y = (emulator.array(rng.normal(size=(large, large)).astype(np.float32)) for _ in range(2))
+        workers = {n: emulator.compile(KERNEL, sanitize=False, workers=n).get_function("matmul") for n in (1, 2)}
+        tiles = large // TILE
+        side = best(
+            {f"{n} workers": lambda f=f: f((tiles, tiles), (TILE, TILE), (x, x, y, large)) for n, f in workers.items()},
+            max(2, options.rounds // 2),
+            time.perf_counter,
+        )
         many = "".join(
             KERNEL.replace("void matmul", f"void matmul{i}").replace("acc = 0", f"acc = {i} + {time.time_ns() % 10**6}")
             for i in range(MANY)
