@@ -75,6 +75,17 @@ def test_bytes_requested_are_the_header_formula(rung: str) -> None:
 
 
 @pytest.mark.emulator
+@pytest.mark.parametrize("rung", [k.name for k in kernels.ladder("matmul.forward")][4:])
+@pytest.mark.parametrize("shape", [(129, 259, 70), (260, 132, 36)])
+def test_products_of_several_tiles(rung: str, shape: tuple) -> None:
+    M, N, K = shape
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((2, M, K), (2, K, N)))
+    with kernels.use("matmul.forward", rung):
+        close(emulated(a) @ emulated(b), a.astype(float) @ b, K)
+        close(emulated(a.swapaxes(1, 2).copy()).mT @ emulated(b.swapaxes(1, 2).copy()).mT, a.astype(float) @ b, K)
+
+
+@pytest.mark.emulator
 def test_gradients_copy_nothing_either() -> None:
     x, y = emulated(rng.standard_normal((3, 5, 4))).requires_grad_(), emulated(rng.standard_normal((3, 4, 6))).requires_grad_()
     out = x @ y

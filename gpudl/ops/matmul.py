@@ -20,7 +20,17 @@ from gpudl.ops._common import check_tensor
 BLOCK = 256
 TILE = 16  # rows and columns of a square tile, one thread an element
 BM, BN, BK, TM, TN = 64, 64, 16, 4, 4  # block tile, step along K, thread tile
-every = dict(dtypes=(*FLOATS, *INTEGERS), strided=("A", "B", "bias"))
+strided = ("A", "B", "bias")
+every = dict(dtypes=(*FLOATS, *INTEGERS), strided=strided)
+
+
+def choose(M: int, N: int, batches: int, sms: int, dtype: np.dtype) -> str:
+    """The rung for a product: the largest tiles of which there are enough to keep the multiprocessors busy."""
+    if M >= 128 and N >= 128 and ceil_div(M, 128) * ceil_div(N, 128) * batches >= sms and dtype in FLOATS:
+        return "07_warp_tile"
+    return "06_swizzle" if ceil_div(M, BM) * ceil_div(N, BN) * batches * 2 >= sms else "03_shared_tile"
+
+
 ladder(  # first to last: the order of the lesson
     "matmul.forward",
     Kernel(
@@ -71,8 +81,16 @@ ladder(  # first to last: the order of the lesson
         traffic=lambda M, N, K, batches, itemsize: itemsize * M * N * (K / BM + K / BN + 1) * batches,
         **every,
     ),
-    # a product of few large tiles would leave most multiprocessors idle: then the small ones
-    choose=lambda M, N, batches, sms: "06_swizzle" if ceil_div(M, BM) * ceil_div(N, BN) * batches * 2 >= sms else "03_shared_tile",
+    Kernel(
+        "07_warp_tile.cu",
+        grid=lambda M, N, batches, BM, BN: (ceil_div(M, BM) * ceil_div(N, BN), 1, min(batches, 65535)),
+        block=lambda BM, BN, TM, TN: BM * BN // (TM * TN),
+        BM=128, BN=128, BK=16, WM=64, WN=32, TM=8, TN=8,
+        traffic=lambda M, N, K, batches, itemsize, BM, BN: itemsize * M * N * (K / BM + K / BN + 1) * batches,
+        dtypes=FLOATS,  # 64 sums of 64 bits, multiplied as such, do not fit the registers
+        strided=strided,
+    ),
+    choose=choose,
 )  # fmt: skip
 
 
