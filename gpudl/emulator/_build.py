@@ -28,7 +28,7 @@ DYNAMIC_BYTES = 227 * 1024  # the most that any architecture gives a block
 # Contraction and strict aliasing follow CUDA's habits; -fno-math-errno lets sqrtf be one instruction.
 COMMON = (
     "-fPIC", "-fno-exceptions", "-fno-rtti", "-fno-strict-aliasing", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-fno-gnu-unique",
-    "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-fno-extern-tls-init", "-fno-stack-protector", "-Wno-attributes",
+    "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-fno-extern-tls-init", "-fno-stack-protector", "-fstack-clash-protection", "-Wno-attributes",
     "-Wno-unknown-pragmas", "-Wno-psabi", "-w", "-fdiagnostics-color=never", "-fno-diagnostics-show-caret", "-fno-threadsafe-statics",
 )  # fmt: skip
 FAST = ("-O2", "-g1", "-fno-finite-loops")  # an endless loop is for the watchdog, not for the optimiser to remove

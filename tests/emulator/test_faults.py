@@ -57,6 +57,19 @@ SEEDS = {
         "barrier", "float* y", """
         named_barrier_sync(1, 160); /*!*/
         y[threadIdx.x] = 1;""", (y,), outside=PTX),
+    "a counter set by one thread and counted by all": Seed(
+        "race", "int* y", """__shared__ int c; if (threadIdx.x == 0)
+        c = 0; /*!*/
+        atomicAdd(&c, 1); /*!*/
+        __syncthreads(); y[threadIdx.x] = c;""", (np.zeros(128, np.int32),), array="c"),
+    "a counter set by one block and counted by all": Seed(
+        "race", "int* y", """if (threadIdx.x == 0 && blockIdx.x == 0)
+        y[0] = 0; /*!*/
+        __syncthreads();
+        atomicAdd(y, 1); /*!*/""", (np.zeros(128, np.int32),), grid=2, array="y"),
+    "a local array that jumps over the guard page": Seed(
+        "stack_overflow", "float* y, int n", """volatile float a[60000]; a[n] = 1;
+        y[0] = a[n];""", (y, 5)),
     "off-by-one read": Seed(
         "out_of_bounds", XY + ", int n", """int i = threadIdx.x; if (i <= n)
         y[i] = x[i]; /*!*/""", (x[:100], y, 100), array="x", text="x has 100 elements"),

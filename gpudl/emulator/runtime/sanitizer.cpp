@@ -206,8 +206,9 @@ static HOT bool overlaps(Stamp a, Stamp b) { return (a & b & 15) != 0; }
 static __attribute__((noinline)) void keep_other(Sanitizer* s, Thread* t, Cell& cell, Stamp mine) {
     for (Stamp& slot : cell.other)
         if (slot && same_thread(slot, mine) && kind_of(slot) == kind_of(mine)) { slot = mine | (clock_of(slot) == clock_of(mine) ? mask_of(slot) : 0); return; }
+    bool atomic = kind_of(mine) == ACCESS_ATOMIC;               // the other blocks' atomics must still meet a store that this block's are ordered after
     for (Stamp& slot : cell.other)
-        if (!slot || ordered(s, t, mine, slot)) { slot = mine; return; }
+        if (!slot || (!(atomic && kind_of(slot) == ACCESS_WRITE) && ordered(s, t, mine, slot))) { slot = mine; return; }
     Stamp a = cell.other[0], b = cell.other[1];
     if (block_of(a) == block_of(b) ? block_of(a) != block_of(mine) || ((thread_of(a) ^ thread_of(b)) >> 5 == 0 && (thread_of(a) ^ thread_of(mine)) >> 5) : false) cell.other[1] = mine;
 }
@@ -248,7 +249,9 @@ static HOT void check_word(Worker* w, Sanitizer* s, Region& region, address_t ad
             break;
         }
     if (atomic) {
-        if (kind_of(cell.write) == ACCESS_ATOMIC && !same_thread(cell.write, mine) && !ordered(s, t, mine, cell.write)) keep_other(s, t, cell, cell.write);
+        if (UNLIKELY(kind_of(cell.write) == ACCESS_WRITE)) {    // counter = 0; atomicAdd(&counter, 1): the others' atomics must still meet the store
+            if (region.space != 2 || clock_of(cell.write) >= s->base) keep_other(s, t, cell, cell.write);
+        } else if (kind_of(cell.write) == ACCESS_ATOMIC && !same_thread(cell.write, mine) && !ordered(s, t, mine, cell.write)) keep_other(s, t, cell, cell.write);
     } else {
         for (Stamp& other : cell.other)
             if ((mask_of(other) & ~mask) == 0) other = 0;
