@@ -5,7 +5,6 @@
 #include "runtime.h"
 #include <numeric>
 #include <algorithm>
-#include <cerrno>
 #include <condition_variable>
 #include <csignal>
 #include <cstdio>
@@ -17,7 +16,6 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <thread>
-#include <unistd.h>
 
 __thread Worker* worker __attribute__((tls_model("initial-exec"))) = nullptr;
 static std::atomic<int> interrupted{0};
@@ -599,7 +597,7 @@ static void prepare_block(Worker* w, Launch* launch, Index block) {
         warp.ready = 0;
         make_ready(w, number, warp.alive);
     }
-    for (Barrier& barrier : w->named) barrier.arrived = 0, barrier.expected = -1, barrier.count = 0, barrier.both = 1, barrier.any = 0;
+    for (Barrier& barrier : w->named) barrier.arrived = 0, barrier.expected = -1, barrier.count = 0, barrier.both = 1, barrier.any = 0, barrier.clocks.clear();
     for (u32 i = 0; i < count; i++) {
         Thread& t = w->threads[i];
         if (UNLIKELY(t.copying)) w->baggage[i].copies.clear(), w->baggage[i].groups.clear();
@@ -668,7 +666,6 @@ static void run_blocks(Worker* w, Launch* launch) {
 
 // ---- Signals: a faulty kernel ends its launch, not the process. Installed around a launch and put back, so that whoever
 // owns them otherwise (faulthandler, Python) keeps them.
-static Launch* running = nullptr;
 static struct sigaction old_actions[65];
 static void leave_kernel() { stop_launch(worker); }
 static void on_signal(int number, siginfo_t* info, void* state) {
@@ -971,7 +968,6 @@ EXPORT int gpudl_emu_launch(Launch* launch) {
         grid_state.turns = launch->module->sanitized;
         grid_state.waits.assign(total, 0), grid_state.done.assign(total, 0);
     }
-    running = launch;
     use_alternate_stack();
     install_signals();
     if (launch->timeout > 0) watch_begin(launch->timeout);
@@ -988,7 +984,6 @@ EXPORT int gpudl_emu_launch(Launch* launch) {
     });
     if (launch->timeout > 0) watch_end();
     restore_signals();
-    running = nullptr;
     if (!launch->module->sanitized)                             // what a fast kernel wrote is not tracked: take its outputs as written
         for (u64 rest = launch->writable; rest; rest &= rest - 1) mark_allocation(*(address_t*)launch->arguments[__builtin_ctzll(rest)]);
     if (interrupted) { interrupted = 0; return 3; }
