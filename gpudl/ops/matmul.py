@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpudl import _dtypes, kernels
-from gpudl._dtypes import FLOATS, INTEGERS
+from gpudl._dtypes import FLOATS, INTEGERS, bfloat16, float16, float32
 from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
@@ -24,10 +24,10 @@ strided = ("A", "B", "bias")
 every = dict(dtypes=(*FLOATS, *INTEGERS), strided=strided)
 
 
-def choose(M: int, N: int, batches: int, sms: int, dtype: np.dtype) -> str:
+def choose(M: int, N: int, batches: int, sms: int, arch: int, dtype: np.dtype) -> str:
     """The rung for a product: the largest tiles of which there are enough to keep the multiprocessors busy."""
-    if M >= 128 and N >= 128 and ceil_div(M, 128) * ceil_div(N, 128) * batches >= sms and dtype in FLOATS:
-        return "07_warp_tile"
+    if M >= 128 and N >= 128 and ceil_div(M, 128) * ceil_div(N, 128) * batches >= sms and dtype in (float32, float16, bfloat16):
+        return "08_async" if arch >= 80 and dtype == float32 else "07_warp_tile"
     return "06_swizzle" if ceil_div(M, BM) * ceil_div(N, BN) * batches * 2 >= sms else "03_shared_tile"
 
 
@@ -87,7 +87,18 @@ ladder(  # first to last: the order of the lesson
         block=lambda BM, BN, TM, TN: BM * BN // (TM * TN),
         BM=128, BN=128, BK=16, WM=64, WN=32, TM=8, TN=8,
         traffic=lambda M, N, K, batches, itemsize, BM, BN: itemsize * M * N * (K / BM + K / BN + 1) * batches,
-        dtypes=FLOATS,  # 64 sums of 64 bits, multiplied as such, do not fit the registers
+        dtypes=(float32, float16, bfloat16),  # 64 sums of 64 bits do not fit the registers
+        strided=strided,
+    ),
+    Kernel(
+        "08_async.cu",
+        grid=lambda M, N, batches, BM, BN: (ceil_div(M, BM) * ceil_div(N, BN), 1, min(batches, 65535)),
+        block=lambda BM, BN, TM, TN: BM * BN // (TM * TN),
+        smem=lambda BM, BN, BK, STAGES, itemsize: STAGES * BK * (BM + BN) * itemsize,
+        BM=128, BN=128, BK=8, WM=64, WN=32, TM=8, TN=8, STAGES=4,
+        traffic=lambda M, N, K, batches, itemsize, BM, BN: itemsize * M * N * (K / BM + K / BN + 1) * batches,
+        arch=80,
+        dtypes=(float32,),  # cp.async cannot convert; double, as in 07, would spill
         strided=strided,
     ),
     choose=choose,

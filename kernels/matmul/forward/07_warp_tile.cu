@@ -7,7 +7,7 @@
 // Intensity  2/(1/BM + 1/BN)/sizeof(T) FLOP/B requested
 // Since 06   a warp's lanes in WM/TM rows of WN/TN (8 x 4), not 2 x 16: with 8 x 8 sums a thread, a step along k reads WM + WN values a warp
 //            where 06's order of the same threads would read 16 + 128
-// Numerics   fp32 (fp64 for double, 64 bits for integers), summed in order of k
+// Numerics   fp32, summed in order of k; float and the halves
 // Source     Kerr et al. 2017, "CUTLASS: Fast Linear Algebra in CUDA C++" (NVIDIA developer blog: warp tile); Boehm 2022, as 05, kernel 10
 #include "epilogue/epilogue.cuh"
 
