@@ -97,7 +97,9 @@ def nan_to_num(input: Tensor, nan: float | None = None, posinf: float | None = N
     return where(eq(input, math.inf), high, where(eq(input, -math.inf), low, out))
 
 
-def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
-    """input / max(||input||_p, eps) along dim."""
+def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Any = None) -> Tensor:
+    """input / max(||input||_p, eps) along dim. NotImplementedError for out."""
+    if out is not None:
+        raise NotImplementedError("normalize: out is not supported")
     check_float("normalize", input=input)
     return div(input, clamp(norm(input, p, dim, True), min=eps))
