@@ -4,8 +4,8 @@
 //            dx = weight[c]*rstd[c]*(g - db[c]/n - xhat*dw[c]/n), TRAIN = 0: weight[c]*rstd[c]*g; n = N*L; dy, x, dx (N, C, L)
 // Launch     partial and apply: grid (C, groups, pieces), block (X, Y) of BLOCK threads, X along L and Y along N; merge: grid C, block 32
 // FLOPs      12*N*C*L
-// Traffic    5*sizeof(T)*N*C*L B requested (two reads of dy and x, one write), 4*sizeof(acc_t)*C*groups*pieces B of sums;
-//            floor 3*sizeof(T)*N*C*L B
+// Traffic    5*sizeof(T)*N*C*L B requested (two reads of dy and x, one write), 4*sizeof(acc_t)*C*groups*pieces B of sums; the values
+//            of the channel once a thread, from cache; floor 3*sizeof(T)*N*C*L B
 // Intensity  12/(5*sizeof(T)) FLOP/B requested
 // Since 03   a channel is shared by several blocks, as few channels of large images need; a block walks along planes, which takes
 //            two loops and no division (02 takes an index apart by two 64-bit divisions an element)

@@ -4,7 +4,8 @@
 //            channel, rstd = 1/sqrt(var + eps); running += momentum*(batch - running), unbiased; x, y (N, C, L); n >= 2
 // Launch     partial and apply: grid (C, groups, pieces), block (X, Y) of BLOCK threads, X along L and Y along N; merge: grid C, block 32
 // FLOPs      12*N*C*L
-// Traffic    3*sizeof(T)*N*C*L B requested (two reads, one write), 6*sizeof(acc_t)*C*groups*pieces B of moments; floor 2*sizeof(T)*N*C*L B
+// Traffic    3*sizeof(T)*N*C*L B requested (two reads, one write), 6*sizeof(acc_t)*C*groups*pieces B of moments; the values
+//            of the channel once a thread, from cache; floor 2*sizeof(T)*N*C*L B
 // Intensity  4/sizeof(T) FLOP/B requested
 // Since 03   a channel is shared by several blocks, as few channels of large images need; a block walks along planes, which takes
 //            two loops and no division (02 takes an index apart by two 64-bit divisions an element)
