@@ -9,7 +9,7 @@
 
 extern "C" __global__ void copy_fwd(const S* __restrict__ x, T* __restrict__ y, Dims dims, int64_t size) {
     const int64_t i = blockIdx.x * int64_t(BLOCK) + threadIdx.x;
-    if (i >= size) return;
+    if (i >= size) return;  // kept: without it surplus threads wrap around in offsets() and store elements again, the same values
     int64_t at[2];
     offsets(dims, i, at, 2);
     y[at[1]] = static_cast<T>(x[at[0]]);
