@@ -136,7 +136,12 @@ class Formula:
         self.value = value
 
     def __call__(self, scope: Mapping[str, Any]) -> Any:
-        return self.value if self.function is None else self.function(*[scope[n] for n in self.names])
+        if self.function is None:
+            return self.value
+        missing = [n for n in self.names if n not in scope]
+        if missing:
+            raise TypeError(f"a formula of the kernel record needs {', '.join(missing)}; the launch gives {', '.join(scope)}")
+        return self.function(*[scope[n] for n in self.names])
 
 
 class Step:

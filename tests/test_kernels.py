@@ -78,6 +78,11 @@ class TestLaunch:
         with pytest.raises(TypeError, match=r"M is an array, the kernel takes int64_t"):
             kernels.launch(device, "softmax.forward", {"x": x, "y": y, "M": x, "N": 3})
 
+    def test_a_scalar_that_only_a_formula_needs_is_missed_too(self) -> None:
+        device, x, y = self.arrays()
+        with pytest.raises(TypeError, match=r"a formula of the kernel record needs N; the launch gives .*M"):
+            kernels.launch(device, "softmax.forward", {"x": x, "y": y, "M": 2})
+
     def test_outputs_are_never_copied(self) -> None:
         device, x, y = self.arrays()
         with pytest.raises(gpudl.KernelError, match="y is written and must be C-contiguous"):
