@@ -96,7 +96,8 @@ def _digest(*parts: Any) -> str:
 @functools.cache
 def _runtime_digest() -> str:
     files = sorted(p for p in RUNTIME.iterdir() if p.suffix in (".cpp", ".h")) + sorted(INCLUDE.rglob("*.h"))
-    return _digest(*[p.read_bytes() for p in files], compiler(), os.environ.get("GPUDL_EMU_UCONTEXT"), Path(__file__).read_bytes())
+    settings = (compiler(), os.environ.get("GPUDL_EMU_UCONTEXT"), Path(__file__).read_bytes())
+    return _digest(*[p.read_bytes() for p in files], *settings, str(RUNTIME))  # the path: debug information names our headers by it
 
 
 @functools.cache
