@@ -116,6 +116,8 @@ def main(arguments: list[str]) -> int:
     page = path.with_suffix(".html")
     report.write(record.data, page, Path(options.pictures) if options.pictures else None)
     ops.summary(record.data["rows"])
+    if report.unfit(record.data):
+        print("NO RATIO OF THIS RUN MAY BE QUOTED: every CPU had a thread of ours and others used the machine; run it when it is quiet, or with --threads 1")
     if record.data["shared"] is not None:
         print(f"other processes used {100 * record.data['shared']:.0f}% of the machine's CPU time while this ran")
     print(f"record: {path}\npage: {page}  ({time.monotonic() - start:.0f} s)")

@@ -52,6 +52,12 @@ def ratio(v: dict[str, Any]) -> tuple[str, str]:
     return "html", f'<span class={v["word"]} title="{title}">{v["ratio"]:.2f}x{" tie" if v["word"] == "tie" else ""}</span>'
 
 
+def unfit(data: dict[str, Any]) -> bool:
+    """Whether no ratio of this run may be quoted: threads on every CPU of a machine that others used, where each thread waits for the slowest."""
+    env = data["environment"]
+    return (data.get("shared") or 0) > 0.1 and (env.get("threads") or 1) > 1 and env["threads"] >= env["cores"]
+
+
 # --------------------------------------------------------------------------------------------------------------------------- sections
 def head(data: dict[str, Any]) -> str:
     env = data["environment"]
@@ -61,7 +67,7 @@ def head(data: dict[str, Any]) -> str:
     count = {s: sum(r["status"] == s for r in rows) for s in ("ok", "checked", "wrong", "failed", "not measured")}
     cards = [("measured rows", count["ok"]), ("checked, not timed", count["checked"]), ("wrong: no speed", count["wrong"]), ("failed", count["failed"]),
              ("not reached", count["not measured"])]  # fmt: skip
-    for name, m in ops.means(rows).items():
+    for name, m in ({} if unfit(data) else ops.means(rows)).items():
         cards.append((f"geometric mean against {name}, {m['count']} cases", f"{m['mean']:.2f}x"))
     parts = [f"<h1>gpudl on {esc(machine)}</h1><p class=quiet>{esc(data['started'])} · commit {esc(env.get('commit') or 'none')}"
              f"{' with local changes' if env.get('dirty') else ''} · <code>{esc(env.get('command', ''))}</code></p>"]  # fmt: skip
@@ -72,6 +78,9 @@ def head(data: dict[str, Any]) -> str:
             f"<p class=warn>The machine was shared: {100 * data['shared']:.0f}% of its CPU time went to other processes while this ran, and whoever uses two "
             "threads suffers most. Times are too long, ratios uncertain; the spread and the noise floor of each row say how much.</p>"
         )
+    if unfit(data):
+        parts.append("<p class=warn><b>No ratio of this run may be quoted</b>: every CPU had a thread of ours and others used the machine, so that each parallel "
+                     "region waited for its slowest thread. Run it again on a quiet machine, or with --threads 1.</p>")  # fmt: skip
     if env.get("device") != "cuda" or data.get("rehearsal"):
         parts.append("<p class=warn>No GPU took part. Every GPU column says <b>not measured</b>; no figure here is of a GPU.</p>")
     parts.append('<div class=cards>' + "".join(f"<div class=card>{esc(n)}<b>{esc(v)}</b></div>" for n, v in cards) + "</div>")

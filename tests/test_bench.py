@@ -613,3 +613,15 @@ def test_halves_are_held_against_tensor_cores():
         assert found["bound"] == "compute" and found["share"] == pytest.approx(2 * 4096**3 / want / 1e9)
     case = Case(Op.registry["relu"], shapes.shape("big", shapes.A((4096, 4096))), dtype="bfloat16")
     assert ops.share(case.cost, 1.0, ceilings, case)["bound"] == "memory"
+
+
+def test_ratios_of_a_crowded_machine_are_not_quoted(tmp_path):
+    from bench import report
+
+    data = records.load(saved(tmp_path / "r.json", [row(1.0, against={"torch": {"ratio": 9.0, "low": 8.0, "high": 10.0, "word": "faster"}})]))
+    data["environment"] |= {"threads": 2, "cores": 2}
+    assert "geometric mean against torch" in report.page(data | {"shared": 0.01})
+    crowded = report.page(data | {"shared": 0.6})
+    assert "No ratio of this run may be quoted" in crowded and "geometric mean against torch" not in crowded
+    data["environment"]["threads"] = 1
+    assert "The machine was shared" in report.page(data | {"shared": 0.6}) and "may be quoted" not in report.page(data | {"shared": 0.6})
