@@ -79,8 +79,8 @@ def head(data: dict[str, Any]) -> str:
             "threads suffers most. Times are too long, ratios uncertain; the spread and the noise floor of each row say how much.</p>"
         )
     if unfit(data):
-        parts.append("<p class=warn><b>No ratio of this run may be quoted</b>: every CPU had a thread of ours and others used the machine, so that each parallel "
-                     "region waited for its slowest thread. Run it again on a quiet machine, or with --threads 1.</p>")  # fmt: skip
+        parts.append("<p class=warn><b>No ratio of this run may be quoted</b>: every CPU had a thread of ours and others used the machine, so that each "
+                     "parallel region waited for its slowest thread. Run it again on a quiet machine, or with --threads 1.</p>")  # fmt: skip
     if env.get("device") != "cuda" or data.get("rehearsal"):
         parts.append("<p class=warn>No GPU took part. Every GPU column says <b>not measured</b>; no figure here is of a GPU.</p>")
     parts.append('<div class=cards>' + "".join(f"<div class=card>{esc(n)}<b>{esc(v)}</b></div>" for n, v in cards) + "</div>")
