@@ -331,7 +331,7 @@ def test_no_torch_is_one_line_and_the_rest_goes_on(capsys, monkeypatch, tmp_path
 @pytest.mark.emulator
 def test_on_the_emulator_rungs_are_checked_and_not_measured(capsys, tmp_path):
     assert ops.main(["relu", "--device", "emulator", "--out", str(tmp_path / "r.json")]) == 0
-    rows = records.load(tmp_path / "r.json")["rows"]
+    rows = [r for r in records.load(tmp_path / "r.json")["rows"] if r["status"] != "skipped"]
     assert {r["status"] for r in rows} == {"checked"} and all("ms" not in r for r in rows)
     assert {r.get("rung") for r in rows if r["way"] == "forward"} > {"01_naive", "02_flat"}
 
@@ -582,8 +582,10 @@ def test_the_path_of_a_gpu_is_rehearsed(tmp_path):
     done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=records.ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     data = records.load(out)
-    assert data["rehearsal"] and {r["status"] for r in data["rows"]} == {"checked"} and not any("ms" in r for r in data["rows"])
-    assert {r.get("launch") for r in data["rows"]} == {"graph"} and {r.get("cache") for r in data["rows"]} >= {"cold", "warm"}
+    rows = [r for r in data["rows"] if r["status"] != "skipped"]  # a rung that does not take so small a size
+    assert data["rehearsal"] and {r["status"] for r in rows} == {"checked"} and not any("ms" in r for r in rows)
+    assert {r.get("launch") for r in rows} == {"graph"} and {r.get("cache") for r in rows} >= {"cold", "warm"}
+    assert {r.get("rung") for r in rows} >= {None, "01_naive", "02_warp_row"}
 
 
 def test_a_page_of_a_gpu_has_ladders_and_fills_the_kernels_columns(tmp_path):
