@@ -13,7 +13,7 @@ MARK   := .venv/.ready-$(if $(CUDA),$(CUDA),cpu)
 
 .PHONY: demo test lint bench gpu mutants clean
 demo: $(MARK)-examples
-	$(PY) examples/digits.py
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) examples/digits.py  # its products are small: threads wait longer than they work
 
 test: $(MARK)-test
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n auto --durations=20 --ignore=tests/against_torch tests

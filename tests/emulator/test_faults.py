@@ -244,6 +244,7 @@ INTERRUPTED = """
 import os, signal, subprocess, time
 import numpy as np
 from gpudl import emulator
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with it ignored
 source = 'extern "C" __global__ void k(volatile float* y) { for (;;) { y[0] += 1; __syncthreads(); } }\\n'
 for sanitize in (True, False):
     k = emulator.compile(source, sanitize=sanitize, timeout=40).get_function("k")
