@@ -80,7 +80,10 @@ def test_steps_equal_pytorchs(name: str, options: dict, dtype: str) -> None:
         agree(ours, theirs, dtype)
 
 
-@pytest.mark.parametrize(("name", "options"), [CASES[0], CASES[3], ("Adam", dict(amsgrad=True)), ("AdamW", {}), ("RMSprop", dict(momentum=0.5, centered=True)), ("Adagrad", {})])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [CASES[0], CASES[3], ("Adam", dict(amsgrad=True)), ("AdamW", {}), ("RMSprop", dict(momentum=0.5, centered=True)), ("Adagrad", {})],
+)
 def test_state_dicts_are_interchangeable(name: str, options: dict) -> None:
     """PyTorch's state_dict resumes here, ours there; same keys."""
     ours, theirs, a, b = pair(name, options, "float64")
