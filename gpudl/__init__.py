@@ -26,6 +26,13 @@ from gpudl._creation import (
     zeros,
     zeros_like,
 )
+from gpudl._determinism import (
+    are_deterministic_algorithms_enabled,
+    get_deterministic_debug_mode,
+    is_deterministic_algorithms_warn_only_enabled,
+    set_deterministic_debug_mode,
+    use_deterministic_algorithms,
+)
 from gpudl._device import device
 from gpudl._dtypes import (
     bfloat16,

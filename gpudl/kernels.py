@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import _dtypes
+from gpudl import _determinism, _dtypes
 from gpudl._device import device as Device
 from gpudl._errors import KernelError
 
@@ -483,24 +483,33 @@ class Ladder:
 
     def choose(self, scalars: Mapping[str, Any], dtype: np.dtype, device: Device, picked: Mapping[str, str]) -> Kernel:
         """The rung for one launch: the one picked with `use`, else the dispatch rule's, else the last that takes it."""
+        repeatable = _determinism.mode != _determinism.OFF  # only such rungs
         wanted = picked.get(self.name)
         if wanted is not None:
             rung = self[wanted]
-            if rung.takes(scalars, dtype, device):
+            takes = rung.takes(scalars, dtype, device)
+            if takes and (rung.deterministic or not repeatable):
                 return rung
-            sizes = " ".join(f"{k}={v}" for k, v in scalars.items() if isinstance(v, (int, float)))
-            warnings.warn(
-                f"{self.name}: rung {rung.name} does not take {dtype} [{sizes}] on {device}; another rung runs this launch", stacklevel=4
-            )
+            why = "is not bitwise repeatable" if takes else f"does not take {dtype} [{_sizes(scalars)}] on {device}"
+            warnings.warn(f"{self.name}: rung {rung.name} {why}; another rung runs this launch", stacklevel=4)
         elif self._choose is not None:
             rung = self[self._choose({"dtype": dtype, "itemsize": dtype.itemsize, "arch": device.arch, "sms": device.sms, **scalars})]
-            if rung.takes(scalars, dtype, device):
+            if (rung.deterministic or not repeatable) and rung.takes(scalars, dtype, device):
                 return rung
+        last = None
         for rung in reversed(self.rungs):
             if rung.backend == "cuda" and rung.takes(scalars, dtype, device):
-                return rung
-        sizes = " ".join(f"{k}={v}" for k, v in scalars.items() if isinstance(v, (int, float)))
-        raise KernelError(f"{self.name}: no rung takes {dtype} on {device} (sm_{device.arch}) [{sizes}]; the CPU device computes it")
+                if rung.deterministic or not repeatable:
+                    return rung
+                last = last or rung
+        if last is not None:
+            _determinism.missing(self.name, f"{dtype} [{_sizes(scalars)}]")
+            return last
+        raise KernelError(f"{self.name}: no rung takes {dtype} on {device} (sm_{device.arch}) [{_sizes(scalars)}]; the CPU device computes it")
+
+
+def _sizes(scalars: Mapping[str, Any]) -> str:
+    return " ".join(f"{k}={v}" for k, v in scalars.items() if isinstance(v, (int, float)))
 
 
 _ladders: dict[str, Ladder] = {}
