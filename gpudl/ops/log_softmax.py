@@ -9,23 +9,28 @@ import numpy as np
 from gpudl._dtypes import as_dtype
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
-from gpudl.kernels import Kernel, ceil_div, ladder
+from gpudl.kernels import Kernel, ladder
 from gpudl.ops._common import axis, check_float, check_tensor
-from gpudl.ops.softmax import rows
+from gpudl.ops.softmax import block, naive, pick, registers, rows, vector, warp
 
-BLOCK = 256  # rows per block, one thread each
-ROWS = 4  # rows per block, one warp each
-naive = dict(grid=lambda M: ceil_div(M, BLOCK), block=BLOCK, BLOCK=BLOCK)
-warp = dict(grid=lambda M: ceil_div(M, ROWS), block=(32, ROWS), ROWS=ROWS)
 ladder(
     "log_softmax.forward",
     Kernel("01_naive.cu", **naive, traffic=lambda M, N, itemsize: 4 * M * N * itemsize),
-    Kernel("02_warp_row.cu", **warp, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
+    Kernel("02_warp_row.cu", **warp, traffic=lambda M, N, itemsize: 4 * M * N * itemsize),
+    Kernel("03_online.cu", **warp, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
+    Kernel("04_block_row.cu", **block, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
+    Kernel("05_registers.cu", **registers, traffic=lambda M, N, itemsize: 2 * M * N * itemsize),
+    Kernel("06_vector.cu", **vector, traffic=lambda M, N, itemsize: 2 * M * N * itemsize),
+    choose=lambda N, itemsize: pick(N, itemsize, "03_online", "04_block_row", "05_registers", "06_vector"),
 )
 ladder(
     "log_softmax.backward",
     Kernel("01_naive.cu", **naive, traffic=lambda M, N, itemsize: 4 * M * N * itemsize),
     Kernel("02_warp_row.cu", **warp, traffic=lambda M, N, itemsize: 4 * M * N * itemsize),
+    Kernel("03_block_row.cu", **block, traffic=lambda M, N, itemsize: 4 * M * N * itemsize),
+    Kernel("04_registers.cu", **registers, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
+    Kernel("05_vector.cu", **vector, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
+    choose=lambda N, itemsize: pick(N, itemsize, "02_warp_row", "03_block_row", "04_registers", "05_vector"),
 )
 
 
@@ -37,6 +42,7 @@ def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> 
 
     input: any shape, floating dtype (or any dtype with `dtype=`, to which it is cast first). Returns the same shape, dtype and device (an
     empty input gives an empty result). IndexError for a dim out of range; TypeError for an integer dtype. A row with NaN or +inf is NaN.
+    Source: Milakov & Gimelshein 2018, arXiv:1805.02867 (maximum and sum in one pass; rung 03).
     """
     check_tensor("log_softmax", input=input)
     if dtype is not None:
@@ -80,7 +86,8 @@ class LogSoftmax(Op, name="log_softmax"):
 
     def samples(rng: Any) -> Any:
         yield from (
-            Sample(rng.normal(size=s), dim=d) for s, d in [((1, 1), 0), ((3, 31), 1), ((2, 32, 5), 1), ((4, 1025), -1), ((300, 3), 1)]
+            Sample(rng.normal(size=s), dim=d)
+            for s, d in [((1, 1), 0), ((3, 31), 1), ((2, 32, 5), 1), ((4, 1025), -1), ((300, 3), 1), ((2, 520), 1)]
         )
         yield Sample(rng.normal(size=()), dim=0)
         yield Sample(np.zeros((0, 3)), dim=1)
