@@ -23,6 +23,12 @@ CHUNK = 8192  # elements of a parameter that one block updates
 COLUMNS = 8  # of the table: parameter, gradient, three states, step count, elements, first update or not
 
 
+def traffic(n: int, states: int, chunks: int, options: int, itemsize: int, BLOCK: int) -> int:
+    """Bytes that an update of n elements asks for: parameter, gradient and states are read, parameter and states written; each thread
+    reads its chunk's row of the table and the options."""
+    return (3 + 2 * states) * n * itemsize + 8 * BLOCK * (COLUMNS + options) * chunks
+
+
 class Optimizer:
     """Base class. A subclass names its state and updates one parameter on the CPU, and names a ladder for the other devices;
     or it defines `step` itself.
@@ -246,9 +252,8 @@ class Optimizer:
             rows.append((kernels.pointer(array), kernels.pointer(g), *pointers, counts, p.numel(), int(first and not self.counted)))
         table, chunks = self._table(group, device, params[0].dtype, tuple(rows))
         hyper = self._hyper_array(group, device)
-        kernels.launch(
-            device, self.ladder, {"like": held[0], "table": table, "hyper": hyper, "chunks": chunks}, defines=self._defines(group)
-        )
+        sizes = {"chunks": chunks, "n": sum(row[6] for row in rows), "states": len(slots), "options": len(hyper)}
+        kernels.launch(device, self.ladder, {"like": held[0], "table": table, "hyper": hyper, **sizes}, defines=self._defines(group))
         for p, array in back:
             kernels.copy_into(device, p._array, array)
         for p in params:

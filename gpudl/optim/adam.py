@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from gpudl.kernels import Kernel, ladder
-from gpudl.optim._optimizer import CHUNK, Optimizer, Params
+from gpudl.optim._optimizer import CHUNK, Optimizer, Params, traffic
 
 BLOCK = 256
-chunks: dict[str, Any] = dict(grid=lambda chunks: chunks, block=BLOCK, BLOCK=BLOCK, CHUNK=CHUNK)
+chunks: dict[str, Any] = dict(grid=lambda chunks: chunks, block=BLOCK, BLOCK=BLOCK, CHUNK=CHUNK, traffic=traffic)
 ladder("adam.step", Kernel("01_multi_tensor.cu", **chunks), Kernel("02_vector.cu", **chunks))
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from gpudl.kernels import Kernel, ladder
-from gpudl.optim._optimizer import CHUNK, Optimizer, Params
+from gpudl.optim._optimizer import CHUNK, Optimizer, Params, traffic
 
 BLOCK = 256
-ladder("rmsprop.step", Kernel("01_multi_tensor.cu", grid=lambda chunks: chunks, block=BLOCK, BLOCK=BLOCK, CHUNK=CHUNK))
+chunks: dict[str, Any] = dict(grid=lambda chunks: chunks, block=BLOCK, BLOCK=BLOCK, CHUNK=CHUNK, traffic=traffic)
+ladder("rmsprop.step", Kernel("01_multi_tensor.cu", **chunks), Kernel("02_vector.cu", **chunks))
 
 
 class RMSprop(Optimizer):

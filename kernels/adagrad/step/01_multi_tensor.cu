@@ -4,6 +4,7 @@
 // Launch     grid chunks, block BLOCK; a block updates one chunk of at most CHUNK elements
 // FLOPs      8*n; n elements in all
 // Traffic    5*sizeof(T)*n B; that is the floor (p, grad, s read; p, s written)
+//            Besides, each thread asks for its chunk's row of the table and the 4 options: 96*BLOCK B a chunk, from cache
 // Numerics   fp32 (fp64 for double); step count and options in device memory
 // Source     Duchi, Hazan, Singer 2011
 #include "common.cuh"

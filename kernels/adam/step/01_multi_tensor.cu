@@ -5,6 +5,7 @@
 // Launch     grid chunks, block BLOCK; a block updates one chunk of at most CHUNK elements
 // FLOPs      16*n; n elements in all
 // Traffic    7*sizeof(T)*n B, AMSGRAD 9*sizeof(T)*n B; that is the floor (p, grad, m, v read; p, m, v written)
+//            Besides, each thread asks for its chunk's row of the table and the 5 options: 104*BLOCK B a chunk, from cache
 // Intensity  16/(7*sizeof(T)) FLOP/B
 // Numerics   fp32 (fp64 for double); the two bias corrections in fp64, once a block; step count and options in device memory
 // Source     Kingma & Ba 2014, arXiv:1412.6980; Loshchilov & Hutter 2017, arXiv:1711.05101; one launch over a list of tensors: NVIDIA

@@ -5,6 +5,7 @@
 // Launch     grid chunks, block BLOCK; a block updates one chunk of at most CHUNK elements
 // FLOPs      16*n; n elements in all
 // Traffic    7*sizeof(T)*n B, AMSGRAD 9*sizeof(T)*n B; that is the floor (p, grad, m, v read; p, m, v written)
+//            Besides, each thread asks for its chunk's row of the table and the 5 options: 104*BLOCK B a chunk, from cache
 // Intensity  16/(7*sizeof(T)) FLOP/B
 // Since 01   a thread moves 16 bytes of each array at a time: fewer instructions, more bytes in flight. A chunk that does not start at a
 //            multiple of 16 bytes in every array, and the rest of a chunk, go one by one

@@ -5,6 +5,7 @@
 // Launch     grid chunks, block BLOCK; a block updates one chunk of at most CHUNK elements
 // FLOPs      10*n; n elements in all
 // Traffic    5*sizeof(T)*n B, and 2*sizeof(T)*n B more for each of MOMENTUM and CENTERED; that is the floor
+//            Besides, each thread asks for its chunk's row of the table and the 5 options: 104*BLOCK B a chunk, from cache
 // Numerics   fp32 (fp64 for double); step count and options in device memory
 // Source     Tieleman & Hinton 2012, lecture 6.5; Graves 2013, arXiv:1308.0850
 #include "common.cuh"

@@ -4,6 +4,7 @@
 // Launch     grid chunks, block BLOCK; a block updates one chunk of at most CHUNK elements
 // FLOPs      4*n, with momentum 7*n; n elements in all
 // Traffic    3*sizeof(T)*n B, with momentum 5*sizeof(T)*n B; that is the floor (p, grad and buf read; p and buf written)
+//            Besides, each thread asks for its chunk's row of the table and the 4 options: 96*BLOCK B a chunk, from cache
 // Intensity  4/(3*sizeof(T)) FLOP/B
 // Numerics   fp32 (fp64 for double); the options are read from device memory, so that a captured launch follows them
 // Source     one launch over a list of tensors: NVIDIA Apex's multi-tensor apply (the idea; this code is our own)
