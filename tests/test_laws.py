@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
+from registry import function, host, outputs, place, samples
+from test_ops import elsewhere, ladder_ops
 
 import gpudl
-from gpudl import kernels, nn
+from gpudl import _dtypes, kernels, nn
 
 pytestmark = pytest.mark.emulator
 
@@ -120,3 +124,110 @@ def test_the_same_rung_by_name_in_a_live_model() -> None:
                 if rung.backend == "cuda" and gpudl.float32 in rung.dtypes:
                     with kernels.use(ladder, rung.name):
                         np.testing.assert_allclose(model(x).cpu().numpy(), want, rtol=1e-4, atol=1e-5)
+
+
+# --------------------------------------------------------------------------------------------------------------------- repeatable bits
+ORDERS = ({"order": "ascending"}, {"order": "descending"}, {"order": "random", "seed": 1}, {"order": "random", "seed": 2})
+RUNGS = [pytest.param(name, rung.name, id=f"{name}-{rung.name}")
+         for name, ladder in sorted(kernels.ladders().items()) for rung in ladder if rung.backend == "cuda"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def default_determinism():
+    yield
+    gpudl.use_deterministic_algorithms(False)
+
+
+def bits(op: type, sample: object, dtype: str) -> list[bytes | None]:
+    """Every output and gradient. Cotangents are no multiples of a power of two: sums of those are exact, and their order would not show."""
+    gpudl.manual_seed(1)
+    args, kwargs, leaves = place(sample, "emulator", dtype, grad=sample.options.get("grad", True))  # type: ignore[attr-defined]
+    outs = outputs(function(op)(*args, **kwargs))
+    wanted = [o for o in outs if o.requires_grad]
+    grads = []
+    if wanted and leaves:
+        rng = np.random.default_rng(5)
+        cotangents = [gpudl.tensor(rng.standard_normal(o.shape), dtype=o.dtype, device=o.device) for o in wanted]
+        grads = gpudl.autograd.grad(wanted, leaves, cotangents, allow_unused=True)
+    return [None if a is None else a.tobytes() for a in map(host, [*outs, *grads])]
+
+
+@pytest.mark.parametrize(("ladder", "name"), RUNGS)
+def test_a_rung_is_as_repeatable_as_its_record_says(ladder: str, name: str) -> None:
+    """Threads, warps and blocks run forwards, backwards and at random: the bits agree, and where the record does not promise it, they differ."""
+    rung = kernels.ladder(ladder)[name]
+    if elsewhere(ladder):
+        assert rung.deterministic  # one thread an element, and nothing is summed; their own tests compare bits
+        return
+    dtype = str(next((d for d in rung.dtypes if _dtypes.is_float(d)), gpudl.float32))
+    gpudl.use_deterministic_algorithms(rung.deterministic, warn_only=True)  # the other kernels of the same call
+    ran, differ = 0, []
+    with kernels.use(ladder, name), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for op in ladder_ops(ladder):
+            for sample in samples(op):
+                before, seen = rung.launches, set()
+                for order in ORDERS:
+                    with kernels.emulation(**order):
+                        seen.add(tuple(bits(op, sample, dtype)))
+                    if rung.launches == before:
+                        break  # it does not take this sample
+                ran += rung.launches > before
+                differ += [f"{op.name} {sample}"] * (len(seen) > 1)
+    assert ran
+    if rung.deterministic:
+        assert not differ, f"{rung!r} says that it is bitwise repeatable, and is not for {differ[0]}"
+    else:
+        assert differ, f"no order of threads and blocks changes what {rung!r} computes; if it is repeatable, its record should say so"
+
+
+def pooled() -> tuple[gpudl.Tensor, gpudl.Tensor]:
+    x = gpudl.tensor(np.random.default_rng(0).standard_normal((1, 2, 9, 9)).astype(np.float32), device="emulator", requires_grad=True)
+    return x, nn.functional.max_pool2d(x, 3, 1).sum()
+
+
+def test_only_repeatable_rungs_are_chosen() -> None:
+    ladder = kernels.ladder("max_pool2d.backward")
+    atomic = next(k for k in ladder if not k.deterministic)
+    assert not gpudl.are_deterministic_algorithms_enabled() and gpudl.get_deterministic_debug_mode() == 0
+    gpudl.use_deterministic_algorithms(True)
+    assert gpudl.are_deterministic_algorithms_enabled() and not gpudl.is_deterministic_algorithms_warn_only_enabled()
+    with kernels.use("max_pool2d.backward", atomic.name):
+        x, y = pooled()
+        before = atomic.launches
+        with pytest.warns(UserWarning, match=f"max_pool2d.backward: rung {atomic.name} is not bitwise repeatable; another rung"):
+            y.backward()
+        assert atomic.launches == before and x.grad is not None
+        gpudl.use_deterministic_algorithms(False)
+        pooled()[1].backward()
+        assert atomic.launches == before + 1
+
+
+def test_an_operation_without_a_repeatable_kernel_raises_or_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    for rung in kernels.ladder("max_pool2d.backward"):
+        monkeypatch.setattr(rung, "deterministic", False)
+    gpudl.use_deterministic_algorithms(True)
+    x, y = pooled()
+    with pytest.raises(RuntimeError, match=r"max_pool2d.backward: none of its kernels .*use_deterministic_algorithms\(True, warn_only=True\)"):
+        y.backward()
+    assert x.grad is None
+    gpudl.use_deterministic_algorithms(True, warn_only=True)
+    assert gpudl.is_deterministic_algorithms_warn_only_enabled() and gpudl.get_deterministic_debug_mode() == 1
+    x, y = pooled()
+    with pytest.warns(UserWarning, match="max_pool2d.backward: none of its kernels"):
+        y.backward()
+    assert x.grad is not None
+
+
+def test_the_mode_in_one_word_and_bad_ones() -> None:
+    for word, number in (("default", 0), ("warn", 1), ("error", 2), (1, 1), (0, 0)):
+        gpudl.set_deterministic_debug_mode(word)
+        assert gpudl.get_deterministic_debug_mode() == number
+    with pytest.raises(RuntimeError, match="'strict'; there are 0 'default'"):
+        gpudl.set_deterministic_debug_mode("strict")
+    with pytest.raises(TypeError, match="must be an int or a str, not float"):
+        gpudl.set_deterministic_debug_mode(1.0)
+    with pytest.raises(TypeError, match="must be bool, not str 'yes'"):
+        gpudl.use_deterministic_algorithms("yes")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        gpudl.use_deterministic_algorithms(True, True)  # type: ignore[misc]
