@@ -17,20 +17,68 @@ from gpudl.kernels import Kernel, ceil_div, ladder
 from gpudl.ops._common import check_tensor
 
 BLOCK = 256
+TILE, ROWS = 32, 8  # of the square that is turned in shared memory, and of it at a time
+
+
+def is_run(dims: Any, operands: int) -> bool:
+    """Whether all operands walk through memory as one run: what the merged dimensions show as a single step of 1."""
+    return dims["ndim"][0] == 0 or (dims["ndim"][0] == 1 and all(s == 1 for s in dims["stride"][0, :operands, 0]))
+
+
+def turned(dims: Any) -> tuple[int, int] | None:
+    """The extents (J, K) of the axes along which x and y are dense, where these are two axes: what a transposed copy has."""
+    j, k = (max((d for d in range(dims["ndim"][0]) if dims["stride"][0, operand, d] == 1), default=-1) for operand in (0, 1))
+    return None if j < 0 or k < 0 or j == k else (int(dims["shape"][0, j]), int(dims["shape"][0, k]))
+
+
+def squares(dims: Any, size: int) -> int:
+    J, K = turned(dims) or (1, 1)
+    return ceil_div(J, TILE) * ceil_div(K, TILE) * (size // (J * K))
+
+
+def moved(size: int, itemsize: int) -> int:
+    """Bytes of a copy without a cast."""
+    return 2 * size * itemsize
+
+
+def pick(dims: Any) -> str:
+    """The dispatch rule: a run by vectors; a transposition by squares, unless they would be mostly empty (a tensor of 3 channels); else 01."""
+    extents = turned(dims)
+    return "03_vector" if is_run(dims, 2) else "05_padded" if extents and min(extents) >= TILE // 2 else "01_naive"
+
+
+every: dict[str, Any] = dict(BLOCK=BLOCK, block=BLOCK, dtypes=ALL, strided=("x", "y"), traffic=moved)
+flat: dict[str, Any] = every | {"when": lambda dims: is_run(dims, 2)}
+square: dict[str, Any] = dict(
+    TILE=TILE,
+    ROWS=ROWS,
+    grid=squares,
+    block=(TILE, ROWS),
+    dtypes=ALL,
+    strided=("x", "y"),
+    traffic=moved,
+    when=lambda dims: turned(dims) is not None,
+)
 ladder(
     "copy.forward",
-    Kernel("01_naive.cu", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK, BLOCK=BLOCK, dtypes=ALL, strided=("x", "y")),
+    Kernel("01_naive.cu", grid=lambda size: ceil_div(size, BLOCK), **every),
+    Kernel("02_flat.cu", grid=lambda size, sms: min(ceil_div(size, BLOCK), 16 * sms), **flat),
+    Kernel("03_vector.cu", grid=lambda size, sms, itemsize: min(ceil_div(size * itemsize, 16 * BLOCK), 16 * sms), **flat),
+    Kernel("04_tile.cu", **square),
+    Kernel("05_padded.cu", **square),
+    choose=pick,
+)
+fills: dict[str, Any] = dict(BLOCK=BLOCK, block=BLOCK, dtypes=ALL, strided=("y",), traffic=lambda size, itemsize: size * itemsize)
+ladder(
+    "fill.forward",
+    Kernel("01_naive.cu", grid=lambda size: ceil_div(size, BLOCK), **fills),
     Kernel(
-        "02_flat.cu",
-        grid=lambda size, sms: min(ceil_div(size, BLOCK), 16 * sms),
-        block=BLOCK,
-        BLOCK=BLOCK,
-        dtypes=ALL,
-        strided=("x", "y"),  # contiguous in the same order, which the merged dimensions show: one, with steps of 1
-        when=lambda dims: dims["ndim"][0] == 0 or (dims["ndim"][0] == 1 and dims["stride"][0, 0, 0] == dims["stride"][0, 1, 0] == 1),
+        "02_vector.cu",
+        grid=lambda size, sms, itemsize: min(ceil_div(size * itemsize, 16 * BLOCK), 16 * sms),
+        when=lambda dims: is_run(dims, 1),
+        **fills,
     ),
 )
-ladder("fill.forward", Kernel("01_naive.cu", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK, BLOCK=BLOCK, dtypes=ALL, strided=("y",)))
 
 
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
@@ -130,6 +178,7 @@ class Cast(Op, name="copy", function="clone"):
     def samples(rng: Any) -> Any:
         yield from (Sample(rng.normal(size=s)) for s in [(), (0, 3), (7,), (3, 5, 2), (600,)])
         yield Sample(rng.normal(size=(5, 6)).T)
+        yield Sample(rng.normal(size=(2, 33, 3, 40)).transpose(0, 3, 2, 1))
         yield Sample(np.broadcast_to(rng.normal(size=(3, 1)), (3, 4)))
 
     def errors() -> Any:
