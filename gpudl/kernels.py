@@ -6,6 +6,7 @@ the order of the lesson. `ladder(name)` lists them, `use(name, rung)` picks one 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import contextvars
 import functools
@@ -160,12 +161,14 @@ class Kernel:
     dtypes        what the type parameter T may be
     when          where the rung applies: a function of scalars, tiles, `dtype`, `arch`
     smem          dynamic shared memory, bytes
+    scalars       kernel parameters that follow from the launch's own: name -> function (how many slices K is cut into)
     workspace     scratch arrays by parameter name: function -> (shape, dtype or "acc"; "acc" is acc_t: float32, float64, int64)
     align         bytes that every pointer must be a multiple of (an input that is not is copied)
     strided       parameters that take any strides (the op passes them as scalars); all others are C-contiguous
     arch          smallest compute capability, as 80 for sm_80; a string such as "90a" is that one only
     cooperative   all blocks are resident at once (grid barrier)
     deterministic bitwise repeatable
+    precision     "ieee": products of the dtype itself; another name ("tf32") is a rung that rounds its inputs further and runs only where asked for
     traffic       bytes requested, a function of the scalars: the header's formula, evaluated
     spills        why registers spill, where they do
     tiles         every other keyword is a macro of the .cu (-DBM=128); their only home
@@ -183,12 +186,14 @@ class Kernel:
         when: Callable[..., bool] | None = None,
         entry: str | None = None,
         smem: Any = 0,
+        scalars: Mapping[str, Callable[..., Any]] | None = None,
         workspace: Mapping[str, Callable[..., Any]] | None = None,
         align: int = 1,
         strided: tuple[str, ...] = (),
         arch: int | str = 75,
         cooperative: bool = False,
         deterministic: bool = True,
+        precision: str = "ieee",
         traffic: Callable[..., float] | None = None,
         spills: str = "",
         **tiles: Any,
@@ -196,10 +201,11 @@ class Kernel:
         self.source, self.name = source, Path(source).stem
         self.dtypes, self.when, self.entry = dtypes, when and Formula(when), entry
         self._given = steps or (grid, block, smem)
+        self.scalars = {name: Formula(f) for name, f in (scalars or {}).items()}
         self.workspace = {name: Formula(f) for name, f in (workspace or {}).items()}
         self.align, self.strided, self.arch = align, frozenset(strided), arch
         self.cooperative, self.deterministic, self.traffic = cooperative, deterministic, traffic and Formula(traffic)
-        self.spills, self.tiles = spills, tiles
+        self.precision, self.spills, self.tiles = precision, spills, tiles
         self.ladder: Ladder
         self._plans: dict[Any, Any] = {}
         self.launches = 0  # launches so far in this process
@@ -243,7 +249,10 @@ class Kernel:
 
     def scope(self, scalars: Mapping[str, Any], dtype: np.dtype, device: Device) -> dict[str, Any]:
         """What the record's formulas may name."""
-        return {**self.tiles, "dtype": dtype, "itemsize": dtype.itemsize, "arch": device.arch, "sms": device.sms, **scalars}
+        scope = {**self.tiles, "dtype": dtype, "itemsize": dtype.itemsize, "arch": device.arch, "sms": device.sms, **scalars}
+        for name, formula in self.scalars.items():
+            scope[name] = formula(scope)
+        return scope
 
     def takes(self, scalars: Mapping[str, Any], dtype: np.dtype, device: Device) -> bool:
         """Whether this rung computes a launch of these sizes and this dtype on this device."""
@@ -297,7 +306,7 @@ class Kernel:
         dtype = types.get("T", next(iter(types.values()), _dtypes.float32))
         scalars = {k: v for k, v in arguments.items() if k not in arrays}
         scope = self.scope(scalars, dtype, device)
-        acc = _dtypes.float64 if dtype == _dtypes.float64 else _dtypes.float32 if _dtypes.is_float(dtype) else _dtypes.int64
+        acc = _accumulator(dtype)
         workspace = []
         for name, formula in self.workspace.items():
             shape, kind = formula(scope)
@@ -314,6 +323,8 @@ class Kernel:
                 used.add(p.name)
                 if p.name in scratch:
                     given: Any = scratch[p.name]
+                elif p.name in self.scalars:
+                    given = None
                 elif p.name not in arguments:
                     raise TypeError(f"{what}: no argument {p.name}; the launch gives {', '.join(arguments)}")
                 elif p.pointer != (p.name in arrays):
@@ -337,7 +348,7 @@ class Kernel:
                     kind = acc if p.type == "acc_t" else types[p.type] if p.type in types else _SCALARS.get(p.type)
                     if kind is None:
                         raise TypeError(f"{what}: {p.name} has type {p.type}, which a launch cannot pass")
-                    casts[p.name] = np.dtype(kind).type(arguments[p.name])
+                    casts[p.name] = np.dtype(kind).type(scope[p.name])
             grid, block = _triple(step.grid(scope)), _triple(step.block(scope))
             if 0 in grid:
                 continue  # nothing to compute
@@ -388,7 +399,11 @@ class Kernel:
 
 
 class NumbaKernel(Kernel):
-    """A rung written in Python: a `@cuda.jit` function of the ladder's numba.py. In the emulator device it needs Numba's simulator."""
+    """A rung written in Python: a `@cuda.jit` function of the ladder's numba.py. In the emulator device it needs Numba's simulator.
+
+    What is a macro in a .cu is a global there, given when the file is loaded: tiles, the launch's own macros, T and acc_t as Numba types.
+    Arrays are flat, as pointers are; a strided one begins at its first element and the scalars say how to walk it.
+    """
 
     backend = "numba"
 
@@ -401,26 +416,21 @@ class NumbaKernel(Kernel):
         return FOLDER / self.ladder.folder.split("/")[0] / "numba.py"
 
     @functools.cached_property
-    def function(self) -> Any:
-        import importlib.util
-
-        spec = importlib.util.spec_from_file_location(f"gpudl_numba_{self.path.parent.name}", self.path)
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return getattr(module, self.entry or "")
+    def _definition(self) -> ast.FunctionDef:
+        for node in ast.parse(self.path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and node.name == self.entry:
+                return node
+        raise KernelError(f"{self.path.parent.name}/numba.py has no function {self.entry}")
 
     @functools.cached_property
     def entries(self) -> dict[str, tuple[Parameter, ...]]:  # type: ignore[override]
         """From the Python signature, whose annotations are C types: `x: "const T*"`, `M: "int64_t"`."""
-        function = getattr(self.function, "py_func", None) or getattr(self.function, "fn", self.function)
-        parameters = inspect.signature(function).parameters.values()
-        return {self.entry or "": tuple(Parameter(f"{p.annotation} {p.name}") for p in parameters)}
+        arguments = self._definition.args.args
+        return {self.entry or "": tuple(Parameter(f"{ast.literal_eval(a.annotation)} {a.arg}") for a in arguments if a.annotation)}
 
     @property
     def header(self) -> dict[str, str]:
-        function = getattr(self.function, "py_func", None) or getattr(self.function, "fn", self.function)
-        return {"Title": (inspect.getdoc(function) or "").partition("\n")[0]}
+        return {"Title": (ast.get_docstring(self._definition) or "").partition("\n")[0]}
 
     def takes(self, scalars: Mapping[str, Any], dtype: np.dtype, device: Device) -> bool:
         if device.type == "emulator":
@@ -433,10 +443,13 @@ class NumbaKernel(Kernel):
     def prepare(
         self, device: Device, entry: str, types: Any, defines: Any, grid: Any, block: Any, smem: int, message: str
     ) -> Callable[[list[Any]], None]:
-        function = self.function
+        macros = {**self.tiles, **types, **(defines or {})}
+        if "T" in types:
+            macros["acc_t"] = _accumulator(types["T"])
+        function = _numba_functions(self.path, tuple(sorted(macros.items(), key=lambda m: m[0])), device.type == "emulator")[entry]
 
         def run(values: list[Any]) -> None:
-            flat = [v.reshape(-1) if hasattr(v, "reshape") and getattr(v, "ndim", False) else v for v in values]
+            flat = [_memory(device, v) if _is_array(v) else v for v in values]
             if device.type == "emulator":
                 function[grid, block](*flat)
                 return
@@ -447,6 +460,36 @@ class NumbaKernel(Kernel):
                 function[grid, block, stream, smem](*flat)
 
         return run
+
+
+def _memory(device: Device, array: Any) -> Any:
+    """The array's memory as one flat array from its first element on: what a kernel gets as a pointer."""
+    if array.flags.c_contiguous or array.size == 0:
+        return array.reshape(-1)
+    span = 1 + sum((n - 1) * s for n, s in zip(array.shape, array.strides)) // array.itemsize
+    return device.xp.lib.stride_tricks.as_strided(array, (span,), (array.itemsize,))
+
+
+def _accumulator(dtype: np.dtype) -> np.dtype:
+    """acc_t: what values of this dtype are summed in."""
+    return _dtypes.float64 if dtype == _dtypes.float64 else _dtypes.float32 if _dtypes.is_float(dtype) else _dtypes.int64
+
+
+@functools.cache
+def _numba_functions(path: Path, macros: tuple[tuple[str, Any], ...], simulated: bool) -> dict[str, Any]:
+    """The functions of a numba.py, loaded with these globals. Numba compiles globals as constants, so each setting has functions of its own."""
+    import numba
+
+    if simulated:
+        from gpudl.emulator import _numba_shuffles
+
+        _numba_shuffles.install()
+    found: dict[str, Any] = {"__name__": f"gpudl_numba_{path.parent.name}"}
+    for name, value in macros:
+        value = _C_TO_DTYPE.get(value, value) if isinstance(value, str) else value
+        found[name] = numba.from_dtype(value) if isinstance(value, np.dtype) else value
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), found)
+    return found
 
 
 class Ladder:
@@ -498,7 +541,7 @@ class Ladder:
                 return rung
         last = None
         for rung in reversed(self.rungs):
-            if rung.backend == "cuda" and rung.takes(scalars, dtype, device):
+            if rung.backend == "cuda" and rung.precision == "ieee" and rung.takes(scalars, dtype, device):
                 if rung.deterministic or not repeatable:
                     return rung
                 last = last or rung
