@@ -24,8 +24,9 @@ def exchange(value: Any, lane_of: Any) -> Any:
 
 def install() -> None:
     """Give the simulator's `cuda` module the shuffles; nothing where it has its own."""
-    from numba.cuda.simulator.kernelapi import FakeCUDAModule
+    from numba.cuda.simulator import kernelapi
 
-    if not hasattr(FakeCUDAModule, "shfl_xor_sync"):
-        FakeCUDAModule.shfl_xor_sync = lambda self, mask, value, lane_mask: exchange(value, lambda lane: lane ^ lane_mask)
-        FakeCUDAModule.shfl_down_sync = lambda self, mask, value, delta: exchange(value, lambda lane: lane + delta)
+    module: Any = kernelapi.FakeCUDAModule
+    if not hasattr(module, "shfl_xor_sync"):
+        module.shfl_xor_sync = lambda self, mask, value, lane_mask: exchange(value, lambda lane: lane ^ lane_mask)
+        module.shfl_down_sync = lambda self, mask, value, delta: exchange(value, lambda lane: lane + delta)
