@@ -15,26 +15,57 @@ from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, Step, ceil_div, ladder
 from gpudl.ops._common import check_float, check_tensor
 from gpudl.ops.cross_entropy import REDUCTIONS, check_reduction
+from gpudl.ops.elementwise import is_flat
 
 BLOCK = 256
 EACH = 8  # elements a thread
+KINDS = (
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy",
+    "kl_div",
+    "kl_div_log",
+)
 _finish = Step("pointwise_loss_finish", grid=lambda reduction: int(reduction > 0), block=BLOCK)
+operands = ("x", "t", "w")
+
+
+def _flat(dims: Any) -> bool:
+    return is_flat(dims, 3, scalars=False)
+
+
 ladder(
     "pointwise_loss.forward",
     Kernel(
         "01_naive.cu", Step("pointwise_loss_fwd", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK), _finish, BLOCK=BLOCK,
-        strided=("x", "t", "w"), workspace={"values": lambda size, reduction: ((size if reduction else 1,), "acc")},
+        strided=operands, workspace={"values": lambda size, reduction: ((size if reduction else 1,), "acc")},
+        traffic=lambda size, third, reduction, itemsize: size * ((2 + third) * itemsize + (2 * max(itemsize, 4) if reduction else itemsize)),
     ),
-    Kernel(
-        "02_block_sum.cu", Step("pointwise_loss_fwd", grid=lambda size: ceil_div(size, BLOCK * EACH), block=BLOCK), _finish, BLOCK=BLOCK,
-        EACH=EACH, strided=("x", "t", "w"), workspace={"values": lambda size: ((ceil_div(size, BLOCK * EACH),), "acc")},
-        traffic=lambda size, itemsize: 2 * size * itemsize,
-    ),
+    *[
+        Kernel(
+            name, Step("pointwise_loss_fwd", grid=lambda size: ceil_div(size, BLOCK * EACH), block=BLOCK), _finish, BLOCK=BLOCK, EACH=EACH,
+            strided=strided, when=when, workspace={"values": lambda size: ((ceil_div(size, BLOCK * EACH),), "acc")},
+            traffic=lambda size, third, reduction, itemsize: size * (2 + third + (reduction == 0)) * itemsize,
+        )
+        for name, strided, when in (("02_block_sum.cu", operands, None), ("03_vector.cu", (), _flat))
+    ],
 )  # fmt: skip
 ladder(
     "pointwise_loss.backward",
-    Kernel("01_naive.cu", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK, BLOCK=BLOCK, strided=("x", "t", "w")),
-)
+    Kernel(
+        "01_naive.cu", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK, BLOCK=BLOCK, strided=operands,
+        traffic=lambda size, third, need_x, need_t, itemsize: size * (3 + third + need_x + need_t) * itemsize,
+    ),
+    Kernel(
+        "02_vector.cu", grid=lambda size, itemsize: ceil_div(size * itemsize, 16 * BLOCK), block=BLOCK, BLOCK=BLOCK, when=_flat,
+        traffic=lambda size, third, reduction, need_x, need_t, itemsize: (
+            size * (2 + third + need_x + need_t + (itemsize / 16 if reduction else 1)) * itemsize
+        ),
+    ),
+)  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------------------ public functions
@@ -206,7 +237,6 @@ class _PointwiseLoss(Op):
     """A loss of one value an element. A subclass gives, for NumPy arrays, value, dx and dt of (x, t, p, w), and dx and dt for Tensors."""
 
     ladders = ("pointwise_loss.forward", "pointwise_loss.backward")
-    formula = ""  # in formulas.cuh
     checked = False
     value: ClassVar[Callable[..., Any]]
     dx: ClassVar[Callable[..., Any]]
@@ -235,32 +265,30 @@ class _PointwiseLoss(Op):
         size = np.broadcast(np.empty(x.shape, bool), np.empty(t.shape, bool)).size if x.shape != t.shape else int(np.prod(x.shape))
         return dy / max(size, 1)
 
-    def _operands(self, x: Any, t: Any, w: Any) -> tuple[dict[str, Any], tuple[int, ...]]:
+    def _operands(self, x: Any, t: Any, w: Any, reduction: str, p: float) -> tuple[dict[str, Any], tuple[int, ...]]:
+        """What both passes take, and the shape that x, t and w broadcast to."""
         shape = np.broadcast_shapes(x.shape, t.shape)
         wide = self.device.xp.broadcast_to
-        w = x if w is None else w  # stands for an array that the kernel does not read (macro THIRD)
+        third = int(w is not None)
+        w = x if w is None else w  # stands for an array that the kernel does not read
         x, t, w = (a if a.shape == shape else wide(a, shape) for a in (x, t, w))
-        return {"x": x, "t": t, "w": w, "dims": kernels.dims(shape, x, t, w), "size": int(np.prod(shape))}, shape
-
-    def _defines(self, w: Any, reduction: str) -> dict[str, Any]:
-        return {"LOSS": self.formula or self.name, "THIRD": int(w is not None), "REDUCTION": REDUCTIONS[reduction]}
+        dims, size = kernels.dims(shape, x, t, w), int(np.prod(shape))
+        kind = KINDS.index(self.name)
+        return dict(x=x, t=t, w=w, dims=dims, size=size, kind=kind, p=p, third=third, reduction=REDUCTIONS[reduction]), shape
 
     def forward_kernel(self, x: Any, t: Any, w: Any, reduction: str, p: float) -> Any:
-        operands, shape = self._operands(x, t, w)
+        operands, shape = self._operands(x, t, w, reduction, p)
         loss = self.device.empty(shape if reduction == "none" else (), x.dtype)
-        self.launch(
-            "pointwise_loss.forward", self._defines(w, reduction) | {"CHECKED": int(self.checked)}, **operands, loss=loss,
-            flag=self.device.flag(), p=p, reduction=REDUCTIONS[reduction],
-        )  # fmt: skip
+        self.launch("pointwise_loss.forward", **operands, loss=loss, flag=self.device.flag(), checked=int(self.checked))
         self.save(x=x, t=t, w=w)
         return loss
 
     def backward_kernel(self, dy: Any, x: Any, t: Any, w: Any, reduction: str, p: float) -> Any:
-        operands, shape = self._operands(x, t, w)
+        operands, shape = self._operands(x, t, w, reduction, p)
         dx, dt = (self.device.empty(shape, x.dtype) if need else None for need in self.needs[:2])
         self.launch(
-            "pointwise_loss.backward", self._defines(w, reduction) | {"DX": int(self.needs[0]), "DT": int(self.needs[1])}, dy=dy, **operands,
-            dx=dt if dx is None else dx, dt=dx if dt is None else dt, p=p,
+            "pointwise_loss.backward", dy=dy, **operands, dx=dt if dx is None else dx, dt=dx if dt is None else dt, need_x=int(self.needs[0]),
+            need_t=int(self.needs[1]),
         )  # fmt: skip
         return dx, dt, None
 

@@ -1,5 +1,8 @@
 // formulas.cuh: one loss an element, and its derivatives: NAME(x, t, p, w), NAME_dx and NAME_dt with x the input, t the target,
-// p the loss's constant (beta, delta) and w the weight of positive targets (1 unless THIRD). The macro LOSS picks the family.
+// p the loss's constant (beta, delta) and w the weight of positive targets (1 where there is none).
+//
+// Which loss it is comes as a number, `kind`: all threads take the same branch, which costs a few instructions of the fifty that a multiprocessor
+// could spend while the element's bytes arrive; and one compiled kernel serves every loss.
 #pragma once
 
 __device__ __forceinline__ acc_t abs_(acc_t v) { return v < 0 ? -v : v; }
@@ -37,9 +40,9 @@ FORMULA(huber_loss) {
 FORMULA(huber_loss_dx) { return abs_(x - t) <= p ? x - t : p * sign_(x - t); }
 FORMULA(huber_loss_dt) { return abs_(x - t) <= p ? t - x : p * sign_(t - x); }
 
-FORMULA(binary_cross_entropy_with_logits) { return (1 - t) * x + (THIRD ? 1 + (w - 1) * t : acc_t(1)) * softplus_(-x); }
+FORMULA(binary_cross_entropy_with_logits) { return (1 - t) * x + (w == 1 ? w : 1 + (w - 1) * t) * softplus_(-x); }  // 0 * t would make an infinite t NaN
 FORMULA(binary_cross_entropy_with_logits_dx) { return (1 - t) * sigmoid_(x) - w * t * sigmoid_(-x); }
-FORMULA(binary_cross_entropy_with_logits_dt) { return THIRD ? (w - 1) * softplus_(-x) - x : -x; }
+FORMULA(binary_cross_entropy_with_logits_dt) { return w == 1 ? -x : (w - 1) * softplus_(-x) - x; }
 
 FORMULA(binary_cross_entropy) { return (t - 1) * at_least(log1p_(-x), -100) - t * at_least(log_(x), -100); }
 FORMULA(binary_cross_entropy_dx) { return (x - t) / at_least((1 - x) * x, acc_t(1e-12)); }
@@ -53,5 +56,19 @@ FORMULA(kl_div_log) { return exp_(t) * (t - x); }
 FORMULA(kl_div_log_dx) { return -exp_(t); }
 FORMULA(kl_div_log_dt) { return exp_(t) * (t - x + 1); }
 
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
+// The order is KINDS in gpudl/ops/losses.py.
+#define OF_KIND(suffix)                                                          \
+    switch (kind) {                                                              \
+        case 0: return mse_loss##suffix(x, t, p, w);                             \
+        case 1: return l1_loss##suffix(x, t, p, w);                              \
+        case 2: return smooth_l1_loss##suffix(x, t, p, w);                       \
+        case 3: return huber_loss##suffix(x, t, p, w);                           \
+        case 4: return binary_cross_entropy_with_logits##suffix(x, t, p, w);     \
+        case 5: return binary_cross_entropy##suffix(x, t, p, w);                 \
+        case 6: return kl_div##suffix(x, t, p, w);                               \
+        default: return kl_div_log##suffix(x, t, p, w);                          \
+    }
+
+__device__ __forceinline__ acc_t loss_of(int kind, acc_t x, acc_t t, acc_t p, acc_t w) { OF_KIND() }
+__device__ __forceinline__ acc_t loss_dx(int kind, acc_t x, acc_t t, acc_t p, acc_t w) { OF_KIND(_dx) }
+__device__ __forceinline__ acc_t loss_dt(int kind, acc_t x, acc_t t, acc_t p, acc_t w) { OF_KIND(_dt) }

@@ -1,9 +1,9 @@
 // 02_block_sum: each thread takes EACH elements, each block leaves one sum.
 //
-// Computes   loss[i] = LOSS(x[i], t[i], p, w[i]) of formulas.cuh, its sum, or its sum / size; x, t, w of one shape by broadcasting
+// Computes   loss[i] = f(x[i], t[i], p, w[i]), f of formulas.cuh by `kind`, its sum, or its sum / size; x, t, w of one shape by broadcasting
 // Launch     pointwise_loss_fwd: grid ceil(size/(BLOCK*EACH)), block BLOCK; pointwise_loss_finish: grid 1, block BLOCK (not for NONE)
 // FLOPs      3*size (mse_loss) to about 20*size (with exp and log1p)
-// Traffic    2*sizeof(T)*size B; that is the floor
+// Traffic    2*sizeof(T)*size B, NONE: 3*sizeof(T)*size B; with w sizeof(T)*size B more; that is the floor (and a sum a block, written and read)
 // Since 01   no array of single losses: what crosses memory between the launches is one value for BLOCK*EACH elements
 // Numerics   fp32 (fp64 for double); the order of the sum is fixed: repeatable bit for bit
 // Source     the definitions
@@ -11,9 +11,9 @@
 #include "loss.cuh"
 #include "../formulas.cuh"
 
-// An input outside [0, 1] is reported in `flag` (code 5) where CHECKED.
+// An input outside [0, 1] is reported in `flag` (code 5) where `checked`.
 extern "C" __global__ void pointwise_loss_fwd(const T* __restrict__ x, const T* __restrict__ t, const T* __restrict__ w, T* loss, acc_t* values,
-                                              int32_t* flag, Dims dims, int64_t size, double p) {
+                                              int32_t* flag, Dims dims, int64_t size, int kind, double p, int third, int reduction, int checked) {
     __shared__ acc_t smem[32];
     acc_t sum = 0;
     for (int k = 0; k < EACH; ++k) {
@@ -22,19 +22,19 @@ extern "C" __global__ void pointwise_loss_fwd(const T* __restrict__ x, const T* 
         int64_t at[3];
         offsets(dims, i, at, 3);
         const acc_t v = acc_t(x[at[0]]);
-        if (CHECKED && (v < 0 || v > 1)) atomicMax(flag, 5);
-        const acc_t value = LOSS(v, acc_t(t[at[1]]), acc_t(p), THIRD ? acc_t(w[at[2]]) : acc_t(1));
-        if (REDUCTION == NONE) loss[i] = T(value);
+        if (checked && (v < 0 || v > 1)) atomicMax(flag, 5);
+        const acc_t value = loss_of(kind, v, acc_t(t[at[1]]), acc_t(p), third ? acc_t(w[at[2]]) : acc_t(1));
+        if (reduction == NONE) loss[i] = T(value);
         else sum += value;
     }
-    if (REDUCTION != NONE) {
+    if (reduction != NONE) {
         sum = block_sum(sum, smem);
         if (threadIdx.x == 0) values[blockIdx.x] = sum;
     }
 }
 
-extern "C" __global__ void pointwise_loss_finish(const acc_t* values, T* loss, int64_t size) {
+extern "C" __global__ void pointwise_loss_finish(const acc_t* values, T* loss, int64_t size, int reduction) {
     __shared__ acc_t smem[32];
     const acc_t sum = ordered_sum(values, (size + BLOCK * EACH - 1) / (BLOCK * EACH), smem);
-    if (threadIdx.x == 0) *loss = T(REDUCTION == MEAN ? sum / acc_t(size) : sum);
+    if (threadIdx.x == 0) *loss = T(reduction == MEAN ? sum / acc_t(size) : sum);
 }
