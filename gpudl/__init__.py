@@ -97,16 +97,22 @@ from gpudl.ops.compose import (
     allclose,
     clamp_max,
     clamp_min,
+    cumprod,
     equal,
     is_floating_point,
     is_tensor,
     isclose,
     lerp,
+    median,
     nan_to_num,
     numel,
+    trace,
+    unique,
+    unique_consecutive,
 )
 from gpudl.ops.conv2d import conv2d, conv_transpose2d
 from gpudl.ops.copy import clone
+from gpudl.ops.einsum import einsum
 from gpudl.ops.elementwise import (
     abs,
     add,

@@ -556,12 +556,8 @@ class Tensor:
         return _rebuild, (type(self), self.device.to_host(self._array), str(self.device), self.requires_grad)
 
     # ------------------------------------------------------------------------------------------------------------------ operations
-    def softmax(self, dim: Any = None, dtype: Any = None) -> Tensor:
-        return ops.softmax(self, dim, dtype=dtype)
-
-    def log_softmax(self, dim: Any = None, dtype: Any = None) -> Tensor:
-        return ops.log_softmax(self, dim, dtype=dtype)
-
+    softmax = _method("softmax")
+    log_softmax = _method("log_softmax")
     # --- elementwise: each also in place, with an underscore
     add, add_ = _both("add")
     sub, sub_ = _both("sub")
@@ -724,11 +720,8 @@ class Tensor:
     def broadcast_to(self, shape: Any) -> Tensor:
         return ops.broadcast_to(self, shape)
 
-    def squeeze(self, dim: Any = None) -> Tensor:
-        return ops.squeeze(self, dim)
-
-    def unsqueeze(self, dim: Any) -> Tensor:
-        return ops.unsqueeze(self, dim)
+    squeeze = _method("squeeze")
+    unsqueeze = _method("unsqueeze")
 
     def flatten(self, start_dim: Any = 0, end_dim: Any = -1) -> Tensor:
         return ops.flatten(self, start_dim, end_dim)
@@ -736,8 +729,7 @@ class Tensor:
     def ravel(self) -> Tensor:
         return ops.ravel(self)
 
-    def unflatten(self, dim: Any, sizes: Any) -> Tensor:
-        return ops.unflatten(self, dim, sizes)
+    unflatten = _method("unflatten")
 
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, index)
@@ -745,20 +737,14 @@ class Tensor:
     def __setitem__(self, index: Any, value: Any) -> None:
         ops.setitem(self, index, value)
 
-    def select(self, dim: Any, index: Any) -> Tensor:
-        return ops.select(self, dim, index)
-
-    def narrow(self, dim: Any, start: Any, length: Any) -> Tensor:
-        return ops.narrow(self, dim, start, length)
-
-    def unbind(self, dim: Any = 0) -> tuple[Tensor, ...]:
-        return ops.unbind(self, dim)
+    select = _method("select")
+    narrow = _method("narrow")
+    unbind = _method("unbind")
 
     def split(self, split_size: Any, dim: Any = 0) -> tuple[Tensor, ...]:
         return ops.split(self, split_size, dim)
 
-    def chunk(self, chunks: Any, dim: Any = 0) -> tuple[Tensor, ...]:
-        return ops.chunk(self, chunks, dim)
+    chunk = _method("chunk")
 
     def diagonal(self, offset: Any = 0, dim1: Any = 0, dim2: Any = 1) -> Tensor:
         return ops.diagonal(self, offset, dim1, dim2)
@@ -784,29 +770,14 @@ class Tensor:
     def tile(self, *dims: Any) -> Tensor:
         return ops.tile(self, *dims)
 
-    def repeat_interleave(self, repeats: Any, dim: Any = None) -> Tensor:
-        return ops.repeat_interleave(self, repeats, dim)
-
-    def index_select(self, dim: Any, index: Any) -> Tensor:
-        return ops.index_select(self, dim, index)
-
-    def gather(self, dim: Any, index: Any) -> Tensor:
-        return ops.gather(self, dim, index)
-
-    def take_along_dim(self, indices: Any, dim: Any = None) -> Tensor:
-        return ops.take_along_dim(self, indices, dim)
-
-    def scatter(self, dim: Any, index: Any, src: Any) -> Tensor:
-        return ops.scatter(self, dim, index, src)
-
-    def scatter_(self, dim: Any, index: Any, src: Any) -> Tensor:
-        return ops.scatter_(self, dim, index, src)
-
-    def scatter_add(self, dim: Any, index: Any, src: Any) -> Tensor:
-        return ops.scatter_add(self, dim, index, src)
-
-    def index_add(self, dim: Any, index: Any, source: Any, *, alpha: Any = 1) -> Tensor:
-        return ops.index_add(self, dim, index, source, alpha=alpha)
+    repeat_interleave = _method("repeat_interleave")
+    index_select = _method("index_select")
+    gather = _method("gather")
+    take_along_dim = _method("take_along_dim")
+    scatter = _method("scatter")
+    scatter_ = _method("scatter_")
+    scatter_add = _method("scatter_add")
+    index_add = _method("index_add")
 
     def masked_select(self, mask: Any) -> Tensor:
         return ops.masked_select(self, mask)
@@ -814,75 +785,43 @@ class Tensor:
     def nonzero(self, *, as_tuple: Any = False) -> Any:
         return ops.nonzero(self, as_tuple=as_tuple)
 
-    def sort(self, dim: Any = -1, descending: Any = False, stable: Any = False) -> Any:
-        return ops.sort(self, dim, descending, stable)
-
-    def argsort(self, dim: Any = -1, descending: Any = False, stable: Any = False) -> Tensor:
-        return ops.argsort(self, dim, descending, stable)
-
-    def topk(self, k: Any, dim: Any = -1, largest: Any = True, sorted: Any = True) -> Any:
-        return ops.topk(self, k, dim, largest, sorted)
-
-    def scatter_add_(self, dim: Any, index: Any, src: Any) -> Tensor:
-        return self._become(ops.scatter_add(self, dim, index, src), "scatter_add_")
-
-    def index_add_(self, dim: Any, index: Any, source: Any, *, alpha: Any = 1) -> Tensor:
-        return self._become(ops.index_add(self, dim, index, source, alpha=alpha), "index_add_")
+    sort = _method("sort")
+    argsort = _method("argsort")
+    topk = _method("topk")
+    scatter_add_ = _inplace("scatter_add")
+    index_add_ = _inplace("index_add")
 
     # --- reductions
-    def sum(self, dim: Any = None, keepdim: Any = False, *, dtype: Any = None) -> Tensor:
-        return ops.sum(self, dim, keepdim, dtype=dtype)
+    sum = _method("sum")
 
     def sum_to_size(self, *size: Any) -> Tensor:
         return ops.sum_to_size(self, *size)
 
-    def mean(self, dim: Any = None, keepdim: Any = False, *, dtype: Any = None) -> Tensor:
-        return ops.mean(self, dim, keepdim, dtype=dtype)
-
-    def prod(self, dim: Any = None, keepdim: Any = False, *, dtype: Any = None) -> Tensor:
-        return ops.prod(self, dim, keepdim, dtype=dtype)
-
-    def max(self, dim: Any = None, keepdim: Any = False, *, other: Any = None) -> Any:
-        return ops.max(self, dim, keepdim, other=other)
-
-    def min(self, dim: Any = None, keepdim: Any = False, *, other: Any = None) -> Any:
-        return ops.min(self, dim, keepdim, other=other)
-
-    def amax(self, dim: Any = (), keepdim: Any = False) -> Tensor:
-        return ops.amax(self, dim, keepdim)
-
-    def amin(self, dim: Any = (), keepdim: Any = False) -> Tensor:
-        return ops.amin(self, dim, keepdim)
-
-    def argmax(self, dim: Any = None, keepdim: Any = False) -> Tensor:
-        return ops.argmax(self, dim, keepdim)
-
-    def argmin(self, dim: Any = None, keepdim: Any = False) -> Tensor:
-        return ops.argmin(self, dim, keepdim)
-
-    def any(self, dim: Any = None, keepdim: Any = False) -> Tensor:
-        return ops.any(self, dim, keepdim)
-
-    def all(self, dim: Any = None, keepdim: Any = False) -> Tensor:
-        return ops.all(self, dim, keepdim)
-
-    def count_nonzero(self, dim: Any = None) -> Tensor:
-        return ops.count_nonzero(self, dim)
-
-    def var(self, dim: Any = None, unbiased: Any = None, keepdim: Any = False, *, correction: Any = None) -> Tensor:
-        return ops.var(self, dim, unbiased, keepdim, correction=correction)
-
-    def std(self, dim: Any = None, unbiased: Any = None, keepdim: Any = False, *, correction: Any = None) -> Tensor:
-        return ops.std(self, dim, unbiased, keepdim, correction=correction)
+    mean = _method("mean")
+    prod = _method("prod")
+    max = _method("max")
+    min = _method("min")
+    amax = _method("amax")
+    amin = _method("amin")
+    aminmax = _method("aminmax")
+    argmax = _method("argmax")
+    argmin = _method("argmin")
+    any = _method("any")
+    all = _method("all")
+    count_nonzero = _method("count_nonzero")
+    var = _method("var")
+    std = _method("std")
 
     def norm(self, p: Any = "fro", dim: Any = None, keepdim: Any = False, dtype: Any = None) -> Tensor:
         return ops.norm(self, p, dim, keepdim, dtype)
 
-    def logsumexp(self, dim: Any, keepdim: Any = False) -> Tensor:
-        return ops.logsumexp(self, dim, keepdim)
-
-    def cumsum(self, dim: Any, *, dtype: Any = None) -> Tensor:
-        return ops.cumsum(self, dim, dtype=dtype)
+    logsumexp = _method("logsumexp")
+    cumsum, cumsum_ = _both("cumsum")
+    cumprod, cumprod_ = _both("cumprod")
+    median = _method("median")
+    unique = _method("unique")
+    unique_consecutive = _method("unique_consecutive")
+    trace = _method("trace")
 
     # --- products
     def matmul(self, other: Tensor) -> Tensor:

@@ -91,3 +91,52 @@ def test_new_tensors_are_like_the_old(device: str) -> None:
         assert made.tolist() == want and made.dtype == gpudl.float64 and made.device is x.device and not made.requires_grad
     assert x.new_tensor(3).shape == ()
     assert x.new_empty(3, dtype=gpudl.int8).dtype == gpudl.int8 and x.new_zeros(1, device="cpu", requires_grad=True).requires_grad
+
+
+def test_middle_running_product_and_different_elements(device: str) -> None:
+    x = gpudl.tensor([[3.0, 1.0, 2.0, 4.0], [5.0, nan, 7.0, 6.0]], device=device, requires_grad=True)
+    values, indices = x.median(1)
+    assert values.tolist()[0] == 2.0 and math.isnan(values.tolist()[1]) and indices.tolist() == [2, 1]
+    (g,) = gpudl.autograd.grad(values, x, gpudl.tensor([2.0, 3.0], device=device))
+    assert g.tolist() == [[0, 0, 2, 0], [0, 3, 0, 0]]
+    ties = gpudl.tensor([1.0, 2.0, 2.0, 5.0], device=device, requires_grad=True)
+    assert gpudl.autograd.grad(ties.median(), ties)[0].tolist() == [0, 0.5, 0.5, 0]
+    z = gpudl.tensor([2.0, 0.0, 3.0, 0.0, 5.0], dtype=gpudl.float64, device=device, requires_grad=True)
+    y = z.cumprod(0)
+    assert y.tolist() == [2, 0, 0, 0, 0]
+    (g,) = gpudl.autograd.grad(y, z, gpudl.tensor([1.0, 10.0, 100.0, 1000.0, 1e4], dtype=gpudl.float64, device=device))
+    assert g.tolist() == [1, 20 + 600, 0, 0, 0]
+    again = gpudl.tensor([[2, 1], [0, 9], [2, 1], [0, 3]], device=device)
+    assert [t.tolist() for t in again.unique(return_inverse=True, return_counts=True)] == [
+        [0, 1, 2, 3, 9], [[2, 1], [0, 4], [2, 1], [0, 3]], [2, 2, 2, 1, 1],
+    ]  # fmt: skip
+    assert [t.tolist() for t in again.unique(return_inverse=True, dim=0)] == [[[0, 3], [0, 9], [2, 1]], [2, 1, 2, 0]]
+    assert gpudl.tensor([1, 1, 2, 1], device=device).unique_consecutive().tolist() == [1, 2, 1]
+    assert again[:2].trace().item() == 11
+    assert [t.tolist() for t in gpudl.where(again > 2)] == [[1, 3], [1, 1]]
+
+
+def test_einsum(device: str) -> None:
+    rng = np.random.default_rng(8)
+    a, b, c = (rng.normal(size=s).astype(np.float32) for s in ((2, 3, 4), (4, 2, 5), (5,)))
+    got = gpudl.einsum("bij,jbk,k->ib", *[gpudl.tensor(x, device=device) for x in (a, b, c)])
+    want = np.einsum("bij,jbk,k->ib", a, b, c)
+    assert np.abs(got.cpu().numpy() - want).max() <= 2 * 2**-23 * math.sqrt(20) * np.einsum("bij,jbk,k->ib", *map(np.abs, (a, b, c))).max()
+    x = gpudl.tensor([[1.0, 2.0], [3.0, 4.0]], device=device)
+    assert (
+        gpudl.einsum("ii", x).item() == 5
+        and gpudl.einsum("ij->j", x).tolist() == [4, 6]
+        and gpudl.einsum("ba", x).tolist() == [[1, 3], [2, 4]]
+    )
+    with pytest.raises(NotImplementedError, match=r"only the form einsum\('ij,jk->ik', a, b\)"):
+        gpudl.einsum(x, [0, 1])
+
+
+@pytest.mark.parametrize("name", ["cumprod", "einsum", "median"])
+def test_their_gradients_and_the_gradients_of_those(name: str) -> None:
+    rng = np.random.default_rng(9)
+    x = gpudl.tensor(rng.permutation(12).reshape(3, 4) + rng.uniform(0.2, 0.4, size=(3, 4)), requires_grad=True)
+    y = gpudl.tensor(rng.normal(size=(4, 3)), requires_grad=True)
+    functions = {"cumprod": lambda x, y: (x / 6).cumprod(1) * y.T, "einsum": lambda x, y: gpudl.einsum("ij,jk,ij->k", x, y, x),
+                 "median": lambda x, y: x.median(1).values * y[0]}  # fmt: skip
+    assert gradcheck(functions[name], (x, y)) and gradgradcheck(functions[name], (x, y))

@@ -28,19 +28,25 @@ from gpudl.ops.compose import (
     allclose,
     clamp_max,
     clamp_min,
+    cumprod,
     equal,
     is_floating_point,
     is_tensor,
     isclose,
     lerp,
+    median,
     nan_to_num,
     normalize,
     numel,
+    trace,
+    unique,
+    unique_consecutive,
 )
 from gpudl.ops.conv2d import conv2d, conv2d_relu, conv2d_relu_max_pool2d, conv_transpose2d
 from gpudl.ops.copy import clone, copy_, fill_, to
 from gpudl.ops.cross_entropy import cross_entropy, nll_loss
 from gpudl.ops.dropout import dropout, dropout1d, dropout2d
+from gpudl.ops.einsum import einsum
 from gpudl.ops.elementwise import (
     abs,
     add,
@@ -236,6 +242,7 @@ __all__ = [
     "cos",
     "count_nonzero",
     "cross_entropy",
+    "cumprod",
     "cumsum",
     "diag",
     "diagonal",
@@ -244,6 +251,7 @@ __all__ = [
     "dropout",
     "dropout1d",
     "dropout2d",
+    "einsum",
     "elu",
     "eq",
     "erf",
@@ -295,6 +303,7 @@ __all__ = [
     "masked_fill",
     "masked_select",
     "matmul",
+    "median",
     "max",
     "max_pool2d",
     "maximum",
@@ -367,6 +376,7 @@ __all__ = [
     "take_along_dim",
     "tanh",
     "tile",
+    "trace",
     "to",
     "topk",
     "transpose",
@@ -374,6 +384,8 @@ __all__ = [
     "triu",
     "trunc",
     "trunc_divide",
+    "unique",
+    "unique_consecutive",
     "unbind",
     "unflatten",
     "unsqueeze",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -11,6 +14,25 @@ from gpudl._creation import as_host
 from gpudl._device import device as Device
 from gpudl._errors import DtypeError
 from gpudl._tensor import Tensor, wrap
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def numpy_names(function: F) -> F:
+    """Let `axis` stand for the argument dim and `keepdims` for keepdim, as PyTorch's own functions do. TypeError where both are given."""
+    names = {ours: name for ours, name in (("axis", "dim"), ("keepdims", "keepdim")) if name in inspect.signature(function).parameters}
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if kwargs and not names.keys().isdisjoint(kwargs):
+            for other, name in names.items():
+                if other in kwargs:
+                    if name in kwargs:
+                        raise TypeError(f"{function.__name__}: {name} and {other} are two names of one argument; give one of them")
+                    kwargs[name] = kwargs.pop(other)
+        return function(*args, **kwargs)
+
+    return wrapped  # type: ignore[return-value]
 
 
 def axis(op: str, dim: Any, ndim: int) -> int:

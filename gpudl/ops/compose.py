@@ -6,13 +6,17 @@ import math
 from typing import Any
 
 from gpudl import _dtypes
-from gpudl._errors import DtypeError
+from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
-from gpudl.ops._common import check_float, check_tensor
+from gpudl.ops._common import axis, check_float, check_tensor, numpy_names
 from gpudl.ops.elementwise import abs as absolute
-from gpudl.ops.elementwise import add, clamp, div, eq, isfinite, isnan, le, logical_and, logical_or, mul, sub, where
+from gpudl.ops.elementwise import add, clamp, div, eq, isfinite, isnan, le, logical_and, logical_or, mul, ne, sub, where
+from gpudl.ops.index import argsort, cat, diagonal, gather, index_select, narrow, nonzero, scatter_, select
+from gpudl.ops.reduce import ValuesIndices, amax, cumsum, integral, norm
 from gpudl.ops.reduce import all as every
-from gpudl.ops.reduce import norm
+from gpudl.ops.reduce import any as some
+from gpudl.ops.reduce import sum as total
+from gpudl.ops.view import movedim, reshape
 
 
 def is_tensor(obj: Any) -> bool:
@@ -103,3 +107,117 @@ def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, o
         raise NotImplementedError("normalize: out is not supported")
     check_float("normalize", input=input)
     return div(input, clamp(norm(input, p, dim, True), min=eps))
+
+
+def trace(input: Tensor) -> Tensor:
+    """The sum of the diagonal of a matrix. ShapeError unless it has 2 dimensions."""
+    check_tensor("trace", input=input)
+    if input.ndim != 2:
+        raise ShapeError(f"trace: the input is {tuple(input.shape)}; a matrix is needed")
+    return total(diagonal(input))
+
+
+@numpy_names
+def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """Running product along dim.    y[q] = product of x[r], r <= q
+
+    Any dtype; integers and bool multiply to int64; dtype= casts first. Made of log2(n) products with itself, shifted by 1, 2, 4, ..., whose
+    gradients hold where x holds zeros, too. IndexError for a dim out of range. Source: Hillis & Steele 1986, doi:10.1145/7902.7903.
+    """
+    check_tensor("cumprod", input=input)
+    y = input.to(integral(input.dtype) if dtype is None else _dtypes.as_dtype(dtype))
+    at = axis("cumprod", dim, input.ndim)
+    n, step = (y.shape[at] if y.ndim else 1), 1
+    while step < n:
+        y = cat([narrow(y, at, 0, step), mul(narrow(y, at, step, n - step), narrow(y, at, 0, n - step))], at)
+        step *= 2
+    return y.clone() if y is input else y
+
+
+@numpy_names
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The middle element, of an even number the lower of the two; NaN where there is a NaN. With dim: (values, indices) along it.
+
+    Without dim, elements equal to the median share its gradient, and the median of nothing is NaN (RuntimeError for integers). IndexError
+    for a dim out of range or without elements.
+    """
+    check_tensor("median", input=input)
+    if dim is None:
+        if not input.numel():
+            if not input.is_floating_point():
+                raise RuntimeError(f"median: the input is {tuple(input.shape)}; an integer median of no elements does not exist")
+            return div(total(input), 0.0)
+        flat = reshape(input, -1)
+        middle = median(flat.detach(), 0).values
+        if not input.requires_grad:
+            return middle
+        return amax(where(logical_or(eq(flat, middle), isnan(flat)) if input.is_floating_point() else eq(flat, middle), flat, -math.inf))
+    at = axis("median", dim, input.ndim)
+    n = input.shape[at] if input.ndim else 1
+    if n == 0:
+        raise IndexError(f"median: the input is {tuple(input.shape)}; the median of no elements does not exist along dim {dim}")
+    order = argsort(input, at, stable=True)
+    if not input.ndim:
+        return ValuesIndices(input.clone(), order)
+    index = narrow(order, at, (n - 1) // 2, 1)
+    if input.is_floating_point():  # NaN sorts last
+        last = narrow(order, at, n - 1, 1)
+        index = where(isnan(gather(input.detach(), at, last)), last, index)
+    values = gather(input, at, index)
+    return ValuesIndices(values, index) if keepdim else ValuesIndices(values.squeeze(at), index.squeeze(at))
+
+
+def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
+    """The different elements, ascending; with dim the different slices along it, in the order of their elements.
+
+    return_inverse adds where each element is found in the result, return_counts how often it occurs (int64). Each NaN is different from
+    all others. The size of the result waits for the device. No gradient, as in PyTorch.
+    """
+    check_tensor("unique", input=input)
+    input = input.detach()
+    if dim is None:
+        rows, shape = reshape(input, -1, 1), tuple(input.shape)
+    else:
+        moved = movedim(input, axis("unique", dim, input.ndim), 0)
+        if moved.shape[0] and not moved.numel():
+            raise ShapeError(
+                f"unique: the input is {tuple(input.shape)}; there are no elements to tell its slices along dim {dim} apart by"
+            )
+        rows, shape = reshape(moved, moved.shape[0], math.prod(moved.shape[1:])), (moved.shape[0],)
+    order = argsort(select(rows, 1, rows.shape[1] - 1), stable=True) if rows.shape[1] else argsort(reshape(rows, 0))
+    for column in reversed(range(rows.shape[1] - 1)):  # least significant first; stable sorts keep what was sorted before
+        order = index_select(order, 0, argsort(index_select(select(rows, 1, column), 0, order), stable=True))
+    found = _runs(index_select(rows, 0, order), order, shape)
+    values = index_select(reshape(input, -1) if dim is None else moved, 0, found[0])
+    values = values if dim is None else movedim(values, 0, dim)
+    return _asked(values, found, return_inverse, return_counts)
+
+
+def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
+    """The elements (with dim: slices) that differ from the one before; otherwise as `unique`."""
+    check_tensor("unique_consecutive", input=input)
+    input = input.detach()
+    moved = reshape(input, -1) if dim is None else movedim(input, axis("unique_consecutive", dim, input.ndim), 0)
+    n = moved.shape[0]
+    found = _runs(reshape(moved, n, math.prod(moved.shape[1:])), None, tuple(input.shape) if dim is None else (n,))
+    values = index_select(moved, 0, found[0])
+    return _asked(values if dim is None else movedim(values, 0, dim), found, return_inverse, return_counts)
+
+
+def _runs(rows: Tensor, order: Tensor | None, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Of rows sorted by `order` (None: as they are): where each run of equals has its first, which run each row is in, and the runs' lengths."""
+    n = rows.shape[0]
+    new = ne(narrow(rows, 0, 1, n - 1), narrow(rows, 0, 0, n - 1)) if n else rows
+    new = cat([rows.new_ones(1, dtype=_dtypes.bool_), some(new, 1)]) if n else rows.new_zeros(0, dtype=_dtypes.bool_)
+    run = sub(cumsum(new, 0), 1)
+    starts = reshape(nonzero(new), -1)
+    first = starts if order is None else index_select(order, 0, starts)
+    if order is not None:
+        run = scatter_(run.new_zeros(n), 0, order, run)
+    ends = cat([narrow(starts, 0, 1, starts.numel() - 1), starts.new_full((1,), n)]) if n else starts
+    return first, reshape(run, *shape), sub(ends, starts)
+
+
+def _asked(values: Tensor, found: tuple[Tensor, Tensor, Tensor], inverse: bool, counts: bool) -> Any:
+    out = (values, *[found[1]] * bool(inverse), *[found[2]] * bool(counts))
+    return out if len(out) > 1 else values

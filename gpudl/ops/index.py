@@ -20,7 +20,7 @@ from gpudl._errors import BoundsError, DeviceError, DtypeError, ShapeError
 from gpudl._tensor import Tensor, wrap
 from gpudl.autograd import Cost, Op, Sample, no_grad
 from gpudl.kernels import Kernel, Step, ceil_div, ladder
-from gpudl.ops._common import axis, check_tensor, constant
+from gpudl.ops._common import axis, check_tensor, constant, numpy_names
 from gpudl.ops.copy import clone
 from gpudl.ops.reduce import ValuesIndices
 from gpudl.ops.view import inverse, reshape, unsqueeze
@@ -622,6 +622,7 @@ class Write(Op, name="index_write", function="scatter"):
         return Cost(bytes=2 * index.size * x.itemsize + index.nbytes, flops=0)
 
 
+@numpy_names
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """input[..., index, ...] at axis dim for a 1-D integer index; the gradient adds up where an index repeats. IndexError out of range."""
     check_tensor("index_select", input=input, index=index)
@@ -656,6 +657,7 @@ def _gathered(op: str, input: Tensor, dim: int, index: Tensor) -> tuple[Tensor, 
     return (input if all(d == at or n == input.shape[d] for d, n in enumerate(index.shape)) else getitem(input, cut)), line, at
 
 
+@numpy_names
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """y[i, j, k] = x[i, index[i, j, k], k] for dim = 1, and so on; shape of index. The gradient adds up where an index repeats.
 
@@ -696,6 +698,7 @@ class Gather(Take, name="gather"):
         return Cost(bytes=2 * index.size * x.itemsize + index.nbytes, flops=0)
 
 
+@numpy_names
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """As `gather`, with input and indices broadcast against each other except along dim; without a dim of the flattened input."""
     check_tensor("take_along_dim", input=input, indices=indices)
@@ -712,23 +715,29 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     return _gather("take_along_dim", input.expand(wide), at, indices.expand(narrow).contiguous())
 
 
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any, *, reduce: Any = None) -> Tensor:
-    """A copy of input with y[i, index[i, j, k], k] = src[i, j, k] for dim = 1, and so on; src a Tensor or a number.
+@numpy_names
+def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: Any = None) -> Tensor:
+    """A copy of input with y[i, index[i, j, k], k] = src[i, j, k] for dim = 1, and so on; src a Tensor or a number (or value= a number).
 
     Where an index repeats, one of its values stays. reduce= is not supported (`scatter_add` adds).
     """
     if reduce is not None:
         raise NotImplementedError(f"scatter: reduce={reduce!r} is not supported; scatter_add adds")
-    return scatter_(clone(input), dim, index, src)
+    return scatter_(clone(input), dim, index, src, value=value)
 
 
-def scatter_(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
+@numpy_names
+def scatter_(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None) -> Tensor:
     """`scatter` into input's own memory."""
+    if (src is None) == (value is None):
+        raise TypeError("scatter: give src (a Tensor or a number) or value (a number), one of the two")
+    src = value if src is None else src
     seen, line, at = _gathered("scatter", input, dim, index)
     write_(seen, line, _source("scatter", input, index, src), at=at, count=1, full=True)
     return input
 
 
+@numpy_names
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """A copy of input with src[i, j, k] added to y[i, index[i, j, k], k] for dim = 1, and so on; repeats add up."""
     seen, line, at = _gathered("scatter_add", input, dim, index)
@@ -739,6 +748,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     return input + added
 
 
+@numpy_names
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """A copy of input with alpha * source added at the places `index` (1-D) of axis dim; repeats add up."""
     check_tensor("index_add", input=input, index=index, source=source)
@@ -815,6 +825,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 
 
 # --------------------------------------------------------------------------------------------------------------------- cutting
+@numpy_names
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """input[..., start : start + length, ...] at axis dim; a view. IndexError or ShapeError out of range."""
     check_tensor("narrow", input=input)
@@ -833,12 +844,14 @@ def _part(input: Tensor, at: int, start: int, stop: int) -> Tensor:
     return Slice.apply(input, index=tuple(slice(start, stop, 1) if d == at else slice(0, n, 1) for d, n in enumerate(input.shape)))
 
 
+@numpy_names
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """input[..., index, ...] at axis dim; a view."""
     at = axis("select", dim, input.ndim)
     return getitem(input, (*(slice(None),) * at, int(index)))
 
 
+@numpy_names
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along dim as a tuple; views."""
     check_tensor("unbind", input=input)
@@ -864,6 +877,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     return tuple(_part(tensor, at, int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
 
 
+@numpy_names
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most that many pieces of equal size along dim (the last may be smaller); views."""
     check_tensor("chunk", input=input)
@@ -875,6 +889,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 # --------------------------------------------------------------------------------------------------------------------- joining
+@numpy_names
 def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
     """The tensors one after another along dim; dtypes are promoted. A 1-D tensor of no elements is left out.
 
@@ -906,6 +921,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
 concat = concatenate = cat
 
 
+@numpy_names
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
     """The tensors, all of one shape, along a new axis dim. ShapeError where a shape differs."""
     given = list(tensors)
@@ -1139,6 +1155,7 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
     return repeat(input, *[1] * (input.ndim - len(times)), *times)
 
 
+@numpy_names
 def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None) -> Tensor:
     """Each element (slice along dim) repeated in place: `repeats` times, or as often as a 1-D integer tensor says for each."""
     check_tensor("repeat_interleave", input=input)
@@ -1197,12 +1214,14 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
 
 
 # --------------------------------------------------------------------------------------------------------------------- sorting
+@numpy_names
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """Indices (int64) that sort along dim; equal elements keep their order, NaN counts as the largest."""
     check_tensor("argsort", input=input)
     return Argsort.apply(input.detach(), dim=axis("argsort", dim, input.ndim), descending=bool(descending))
 
 
+@numpy_names
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesIndices:
     """(values, indices) sorted along dim; equal elements keep their order, NaN counts as the largest. The gradient goes back to its place."""
     check_tensor("sort", input=input)
@@ -1214,6 +1233,7 @@ def msort(input: Tensor) -> Tensor:
     return sort(input, 0).values
 
 
+@numpy_names
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
     """(values, indices) of the k largest (or smallest) elements along dim, in order. RuntimeError for a k that is not in [0, size]."""
     check_tensor("topk", input=input)

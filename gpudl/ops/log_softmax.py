@@ -10,7 +10,7 @@ from gpudl._dtypes import as_dtype
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, ladder
-from gpudl.ops._common import axis, check_float, check_tensor
+from gpudl.ops._common import axis, check_float, check_tensor, numpy_names
 from gpudl.ops.softmax import block, naive, pick, registers, rows, vector, warp
 
 ladder(
@@ -34,6 +34,7 @@ ladder(
 )
 
 
+@numpy_names
 def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """log(softmax(input)) along dim (default: the last), without overflow or a logarithm of 0.
 

@@ -14,7 +14,7 @@ from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor, as_shape, wrap
 from gpudl.autograd import Cost, Op, Sample, no_grad
 from gpudl.kernels import Kernel, Step, ceil_div, ladder
-from gpudl.ops._common import axis, check_float, check_tensor
+from gpudl.ops._common import axis, check_float, check_tensor, numpy_names
 from gpudl.ops.view import inverse
 
 BLOCK = 256  # threads of a block, one result each
@@ -213,6 +213,7 @@ def integral(dtype: np.dtype) -> np.dtype:
 
 
 # ------------------------------------------------------------------------------------------------------------------------- sum, mean, prod
+@numpy_names
 def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Sum over dim (an int, a tuple of them, or all).    y = sum x,    dx = dy
 
@@ -234,6 +235,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     return (Sum.apply(input, dim=over, keepdim=True) if over else input).reshape(wanted)
 
 
+@numpy_names
 def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean over dim (an int, a tuple of them, or all).    y = sum x / n,    dx = dy / n
 
@@ -246,6 +248,7 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
     return Mean.apply(input, dim=axes("mean", dim, input.ndim), keepdim=bool(keepdim))
 
 
+@numpy_names
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Product over dim (an int, or all).    y = prod x,    dx[r] = dy * prod of x[s], s != r: right where x holds zeros, too
 
@@ -390,6 +393,14 @@ class ValuesIndices(NamedTuple):
     indices: Tensor
 
 
+class MinMax(NamedTuple):
+    """What aminmax returns."""
+
+    min: Tensor
+    max: Tensor
+
+
+@numpy_names
 def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """max(x): the largest element (of equals each gets an equal part of the gradient). max(x, dim): (values, indices), of equals the
     first. max(a, b): elementwise, as `maximum`.
@@ -399,6 +410,7 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = N
     return _extreme("max", "Max", input, dim, keepdim, other)
 
 
+@numpy_names
 def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """As `max`, for the smallest element; NaN counts as the smallest."""
     return _extreme("min", "Min", input, dim, keepdim, other)
@@ -418,6 +430,7 @@ def _extreme(op: str, kind: str, input: Tensor, dim: Any, keepdim: bool, other: 
     return ValuesIndices(*(MaxDim if kind == "Max" else MinDim).apply(input, dim=at, keepdim=bool(keepdim)))
 
 
+@numpy_names
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over dim (an int, a tuple, or all); of equals each gets an equal part of the gradient. NaN counts as the largest.
 
@@ -426,6 +439,7 @@ def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     return _amax("amax", Amax, input, dim, keepdim)
 
 
+@numpy_names
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """As `amax`, for the smallest element."""
     return _amax("amin", Amin, input, dim, keepdim)
@@ -438,10 +452,13 @@ def _amax(op: str, kind: type[Op], input: Tensor, dim: Any, keepdim: bool) -> Te
     return kind.apply(input, dim=over, keepdim=bool(keepdim))
 
 
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    return amin(input, () if dim is None else dim, keepdim), amax(input, () if dim is None else dim, keepdim)
+@numpy_names
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
+    """(min, max) over dim (an int, or all), each as `amin` and `amax` give it."""
+    return MinMax(amin(input, () if dim is None else dim, keepdim), amax(input, () if dim is None else dim, keepdim))
 
 
+@numpy_names
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index (int64) of the largest element along dim, or in row-major order without one; of equals the first, NaN before every number.
 
@@ -450,6 +467,7 @@ def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     return _argmax("argmax", Argmax, input, dim, keepdim)
 
 
+@numpy_names
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """As `argmax`, for the smallest element."""
     return _argmax("argmin", Argmin, input, dim, keepdim)
@@ -670,18 +688,21 @@ class Argmin(Argmax, name="argmin"):
 
 
 # ------------------------------------------------------------------------------------------------------------------------- truth and counts
+@numpy_names
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether an element over dim is not 0, as bool; False over nothing."""
     check_tensor("any", input=input)
     return Any_.apply(input, dim=axes("any", dim, input.ndim), keepdim=bool(keepdim))
 
 
+@numpy_names
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether every element over dim is not 0, as bool; True over nothing."""
     check_tensor("all", input=input)
     return All_.apply(input, dim=axes("all", dim, input.ndim), keepdim=bool(keepdim))
 
 
+@numpy_names
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements over dim are not 0 (NaN is not), as int64."""
     check_tensor("count_nonzero", input=input)
@@ -737,6 +758,7 @@ class CountNonzero(Any_, name="count_nonzero"):
 
 
 # ------------------------------------------------------------------------------------------------------------------------- moments and norms
+@numpy_names
 def var(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Tensor:
     """Variance over dim (an int, a tuple, or all).
 
@@ -748,11 +770,13 @@ def var(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: b
     return _moment("var", Var, input, dim, unbiased, keepdim, correction)
 
 
+@numpy_names
 def std(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Tensor:
     """The square root of `var`; its gradient is 0 where it is 0."""
     return _moment("std", Std, input, dim, unbiased, keepdim, correction)
 
 
+@numpy_names
 def var_mean(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -761,6 +785,7 @@ def var_mean(
     return _moment("var_mean", Var, input, dim, unbiased, keepdim, correction), mean(input, over, keepdim)
 
 
+@numpy_names
 def std_mean(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -937,6 +962,7 @@ class Norm(Reduction, name="norm"):
         yield Sample(np.zeros(3), "nuc"), NotImplementedError, r"norm: p='nuc' is not supported"
 
 
+@numpy_names
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over dim (an int or a tuple), without overflow:    y = hi + log sum exp(x - hi),    hi = max x,    dx = dy * exp(x - y)"""
     from gpudl import ops
@@ -953,6 +979,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
 
 # ------------------------------------------------------------------------------------------------------------------------- running sums
+@numpy_names
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sum along dim.    y[q] = sum of x[r], r <= q,    dx = the running sum of dy from the end
 

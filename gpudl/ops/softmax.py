@@ -11,7 +11,7 @@ from gpudl._dtypes import FLOATS, as_dtype, float32, float64
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, NumbaKernel, ceil_div, ladder
-from gpudl.ops._common import axis, check_float, check_tensor
+from gpudl.ops._common import axis, check_float, check_tensor, numpy_names
 
 BLOCK = 256  # rows per block, one thread each
 ROWS = 4  # rows per block, one warp each
@@ -55,6 +55,7 @@ ladder(
 )
 
 
+@numpy_names
 def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """Softmax along dim (default: the last, where PyTorch's module would warn and guess).
 

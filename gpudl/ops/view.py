@@ -12,7 +12,7 @@ from gpudl import kernels
 from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor, as_shape
 from gpudl.autograd import Cost, Op, Sample
-from gpudl.ops._common import axis, check_tensor
+from gpudl.ops._common import axis, check_tensor, numpy_names
 
 
 def viewable(shape: Sequence[int], strides: Sequence[int], wanted: Sequence[int]) -> bool:
@@ -152,6 +152,7 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
     return expand(input, *other.shape)
 
 
+@numpy_names
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Without the axes of extent 1 (all, or of those named in dim: an int or a tuple); a view."""
     check_tensor("squeeze", input=input)
@@ -162,6 +163,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     return Reshape.apply(input, shape=tuple(n for i, n in enumerate(input.shape) if n != 1 or i not in gone))
 
 
+@numpy_names
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With a new axis of extent 1 at dim; a view. IndexError for a dim outside [-ndim - 1, ndim]."""
     check_tensor("unsqueeze", input=input)
@@ -182,6 +184,7 @@ def ravel(input: Tensor) -> Tensor:
     return reshape(input, -1) if input.numel() else reshape(input, 0)
 
 
+@numpy_names
 def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     """Axis dim cut into the extents `sizes` (one may be -1); a view. ShapeError where they do not multiply to its extent."""
     check_tensor("unflatten", input=input)

@@ -205,3 +205,176 @@ def test_programs_of_views_and_in_place_changes() -> None:
             equal(gw.grad, tw.grad, program)
         compared += 1
     assert compared > 200
+
+
+# Arguments of torch functions that take NumPy's name `axis` for dim, and those that take `keepdims` for keepdim as well.
+AXIS = {
+    **{name: {} for name in "cumsum cumprod count_nonzero softmax log_softmax sort argsort chunk unbind squeeze unsqueeze".split()},
+    "topk": {"k": 2}, "chunk": {"chunks": 2}, "select": {"index": 1}, "narrow": {"start": 1, "length": 2}, "repeat_interleave": {"repeats": 2},
+    "unflatten": {"sizes": (2, 2)}, "index_select": {"index": np.array([2, 0])},
+    "gather": {"index": np.array([[1, 0, 2, 2]])}, "take_along_dim": {"indices": np.array([[1], [0], [2]])},
+    "scatter": {"index": np.array([[1, 0]]), "value": 2.0}, "scatter_add": {"index": np.array([[1, 0]]), "src": np.array([[5.0, 7.0]])},
+    "index_add": {"index": np.array([1, 1, 0, 3]), "source": np.arange(12.0).reshape(3, 4)},
+}  # fmt: skip
+KEEPDIMS = "sum mean prod max min amax amin aminmax argmax argmin any all var std var_mean std_mean logsumexp median".split()
+
+
+@pytest.mark.parametrize("name", [*AXIS, *KEEPDIMS])
+def test_numpys_names_of_dim_and_keepdim(name: str) -> None:
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    more = AXIS.get(name, {})
+    for keep in ({}, {"keepdims": True}) if name in KEEPDIMS else ({},):
+        options = {"axis": 1, **keep}
+        results = []
+        for lib, convert in ((gpudl, gpudl.tensor), (torch, torch.tensor)):
+            made = {k: convert(v) if isinstance(v, np.ndarray) else v for k, v in more.items()}
+            results.append(getattr(lib, name)(convert(x), **made, **options))
+            if hasattr(torch.Tensor, name) and name != "unflatten":  # whose method PyTorch writes in Python, without the other name
+                results.append(getattr(convert(x), name)(**made, **options))
+            with pytest.raises(TypeError):
+                getattr(lib, name)(convert(x), **made, dim=1, **options)
+        parts = [r if isinstance(r, (tuple, list)) else (r,) for r in results]
+        for group in parts[1:]:
+            for a, b in zip(parts[0], group, strict=True):
+                equal(a, b, (name, options))
+    if name not in KEEPDIMS:
+        with pytest.raises(TypeError):
+            getattr(gpudl, name)(
+                gpudl.tensor(x), **{k: gpudl.tensor(v) if isinstance(v, np.ndarray) else v for k, v in more.items()}, axis=1, keepdims=True
+            )
+
+
+def test_both_names_of_one_argument_are_too_many() -> None:
+    x = gpudl.ones(2, 3)
+    with pytest.raises(TypeError, match="sum: dim and axis are two names of one argument"):
+        x.sum(dim=0, axis=0)
+    with pytest.raises(TypeError, match="amax: keepdim and keepdims are two names of one argument"):
+        gpudl.amax(x, 0, keepdim=True, keepdims=True)
+    for joined in (gpudl.cat([x, x], axis=1), gpudl.concatenate([x, x], axis=1)):
+        assert joined.shape == (2, 6)
+    assert gpudl.stack([x, x], axis=2).shape == (2, 3, 2)
+
+
+EQUATIONS = [
+    ("ij->ji", (2, 3)), ("ij", (3, 2)), ("ba", (3, 2)), ("ii", (3, 3)), ("ii->i", (3, 3)), ("iji->j", (2, 3, 2)), ("iij->j", (2, 2, 3)),
+    ("ijk->", (2, 3, 4)), ("->", ()), ("i,i", (3,), (3,)), ("i,j->ij", (3,), (2,)), ("ij,jk", (2, 3), (3, 4)), ("ij,jk->ki", (2, 3), (3, 4)),
+    ("bij,bjk->bik", (2, 3, 4), (2, 4, 5)), ("bij,kj->bik", (2, 3, 4), (5, 4)), ("bhqd,bhkd->bhqk", (2, 3, 4, 5), (2, 3, 6, 5)),
+    ("ij,ij->", (2, 3), (2, 3)), ("ij,kl->", (2, 3), (4, 5)), ("...ij,...jk->...ik", (2, 1, 3, 4), (5, 4, 2)), ("...i->...", (2, 3, 4)),
+    ("i...->...", (2, 3, 4)), ("...,...->", (2, 3), (3,)), ("b...,b->...b", (2, 3, 4), (2,)), ("ij,jk,kl->il", (2, 3), (3, 4), (4, 5)),
+    ("a,ab,abc->abc", (2,), (2, 3), (2, 3, 4)), ("bn,anm,bm->ba", (2, 3), (5, 3, 4), (2, 4)), ("ij,jk->ik", (2, 1), (3, 4)),
+    ("ij,ij->ij", (1, 3), (2, 1)), ("ij,jk->ik", (0, 3), (3, 4)), ("ij,jk->ik", (2, 0), (0, 4)), ("iij,jk->ik", (2, 2, 3), (3, 2)),
+    ("bi,bi->b", (1, 4), (3, 4)), (" i j , j -> i ", (2, 3), (3,)), ("aB,Bc->ca", (2, 3), (3, 4)), ("aB,Bc", (2, 3), (3, 4)), ("...", (2, 3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("equation, shapes", [(e, s) for e, *s in EQUATIONS])
+def test_einsum(equation: str, shapes: Any) -> None:
+    rng = np.random.default_rng(len(equation))
+    data = [rng.normal(size=s) for s in shapes]
+    ours, theirs = ([lib.tensor(d, requires_grad=True) for d in data] for lib in (gpudl, torch))
+    got, want = gpudl.einsum(equation, *ours), torch.einsum(equation, *theirs)
+    equal(got, want, equation)
+    seed = rng.normal(size=want.shape)
+    for a, b in zip(gpudl.autograd.grad(got, ours, gpudl.tensor(seed)), torch.autograd.grad(want, theirs, torch.tensor(seed)), strict=True):
+        equal(a, b, equation)
+
+
+@pytest.mark.parametrize(
+    "equation, shapes, message",
+    [
+        ("ij,jk->ik", [(2, 3), (4, 5)], "axis 'j' is 3 and 4; extents must be equal or 1"),
+        ("ij->ik", [(2, 3)], "the output names 'k' but no operand has it"),
+        ("ij->ii", [(2, 3)], "the output names 'i' twice"),
+        ("ij,jk", [(2, 3)], r"names 2 operand\(s\) and 1 are given"),
+        ("ijk", [(2, 3)], r"operand 0 is \(2, 3\) and 'ijk' names 3 of its axes"),
+        ("i", [(2, 3)], r"operand 0 is \(2, 3\) and 'i' names 1 of its axes"),
+        ("i1", [(2, 3)], "must be made of letters"),
+        ("ii", [(1, 3)], "'i' occurs twice in an operand"),
+    ],
+)
+def test_einsum_says_what_is_wrong(equation: str, shapes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        gpudl.einsum(equation, *[gpudl.zeros(*s) for s in shapes])
+    with pytest.raises(RuntimeError):
+        torch.einsum(equation, *[torch.zeros(*s) for s in shapes])
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_cumprod_with_zeros(dim: int) -> None:
+    rng = np.random.default_rng(4)
+    data = rng.integers(-2, 3, size=(7, 5)) + 0.0  # a fifth of them zero
+    x, t = gpudl.tensor(data, requires_grad=True), torch.tensor(data, requires_grad=True)
+    got, want = x.cumprod(dim), t.cumprod(dim)
+    equal(got, want, "cumprod")
+    seed = rng.normal(size=data.shape)
+    (g,) = gpudl.autograd.grad(got, x, gpudl.tensor(seed), create_graph=True)
+    (w,) = torch.autograd.grad(want, t, torch.tensor(seed), create_graph=True)
+    equal(g, w, "gradient")
+    again = rng.normal(size=data.shape)
+    equal(gpudl.autograd.grad(g, x, gpudl.tensor(again))[0], torch.autograd.grad(w, t, torch.tensor(again))[0], "gradient of the gradient")
+    for dtype in (np.int32, np.bool_, np.float32):
+        equal(gpudl.tensor(data.astype(dtype)).cumprod(dim), torch.tensor(data.astype(dtype)).cumprod(dim), dtype)
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 6), (3, 1, 2), ()])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+def test_median(shape: Any, dtype: Any) -> None:
+    rng = np.random.default_rng(5)
+    for data in (rng.permutation(int(np.prod(shape))).reshape(shape).astype(dtype), rng.integers(0, 3, size=shape).astype(dtype)):
+        for nans in (0, 2) if dtype != np.int64 else (0,):
+            data = np.array(data)
+            data.reshape(-1)[: min(nans, data.size)] = np.nan if nans else 0
+            x, t = gpudl.tensor(data), torch.tensor(data)
+            if dtype != np.int64:
+                x.requires_grad_(), t.requires_grad_()
+            got, want = x.median(), t.median()
+            equal(got, want, "median")
+            if dtype != np.int64:
+                for a, b in zip(gpudl.autograd.grad(got, x), torch.autograd.grad(want, t), strict=True):
+                    equal(a, b, "gradient")
+            for dim in range(-len(shape), len(shape)):
+                for keep in (False, True):
+                    got, want = x.median(dim, keepdim=keep), t.median(dim, keepdim=keep)
+                    equal(got.values, want.values, "values")  # of equals PyTorch takes any
+                    equal(
+                        gpudl.gather(x, dim, got.indices if keep else got.indices.unsqueeze(dim)),
+                        t.median(dim, keepdim=True).values,
+                        "indices",
+                    )
+    with pytest.raises(IndexError):
+        gpudl.zeros(2, 0).median(1)
+    assert np.isnan(gpudl.zeros(0).median().item()) and np.isnan(torch.zeros(0).median().item())
+
+
+@pytest.mark.parametrize("dim", [None, 0, 1, -1])
+def test_unique(dim: Any) -> None:
+    rng = np.random.default_rng(6)
+    for data in (
+        rng.integers(0, 3, size=(6, 2)),
+        rng.integers(-1, 2, size=(3, 4, 2)).astype(np.float32),
+        np.zeros((0, 2)),
+        rng.random((4, 3)) < 0.5,
+    ):
+        for name in ("unique", "unique_consecutive"):
+            ours, theirs = getattr(gpudl, name), getattr(torch, name)
+            if dim is not None and not data.size:
+                continue
+            got = ours(gpudl.tensor(data), return_inverse=True, return_counts=True, dim=dim)
+            want = theirs(torch.tensor(data), return_inverse=True, return_counts=True, dim=dim)
+            for g, w in zip(got, want, strict=True):
+                equal(g, w, (name, dim))
+            equal(ours(gpudl.tensor(data), dim=dim), theirs(torch.tensor(data), dim=dim), (name, dim))
+            assert len(ours(gpudl.tensor(data), return_counts=True)) == 2
+    if dim is None:
+        equal(gpudl.tensor([2.0, np.nan, 1.0, np.nan]).unique(), torch.tensor([2.0, np.nan, 1.0, np.nan]).unique(), "NaN")
+
+
+def test_trace_and_where_alone() -> None:
+    rng = np.random.default_rng(7)
+    for data in (rng.normal(size=(3, 5)), rng.integers(0, 9, size=(4, 4)).astype(np.int32), np.zeros((0, 3))):
+        equal(gpudl.trace(gpudl.tensor(data)), torch.trace(torch.tensor(data)), "trace")
+    with pytest.raises(RuntimeError, match=r"trace: the input is \(2,\); a matrix is needed"):
+        gpudl.ones(2).trace()
+    x = rng.normal(size=(3, 4))
+    for g, w in zip(gpudl.where(gpudl.tensor(x > 0)), torch.where(torch.tensor(x > 0)), strict=True):
+        equal(g, w, "where")
