@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from gpudl._dtypes import FLOATS, INTEGERS, bfloat16, float16, float32
 from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
-from gpudl.kernels import Kernel, ceil_div, ladder
+from gpudl.kernels import Kernel, Step, ceil_div, ladder
 from gpudl.ops import _epilogue
 from gpudl.ops._common import check_tensor
 
@@ -24,11 +25,38 @@ strided = ("A", "B", "bias")
 every = dict(dtypes=(*FLOATS, *INTEGERS), strided=strided)
 
 
-def choose(M: int, N: int, batches: int, sms: int, arch: int, dtype: np.dtype) -> str:
-    """The rung for a product: the largest tiles of which there are enough to keep the multiprocessors busy."""
-    if M >= 128 and N >= 128 and ceil_div(M, 128) * ceil_div(N, 128) * batches >= sms and dtype in (float32, float16, bfloat16):
-        return "08_async" if arch >= 80 and dtype == float32 else "07_warp_tile"
-    return "06_swizzle" if ceil_div(M, BM) * ceil_div(N, BN) * batches * 2 >= sms else "03_shared_tile"
+def choose(M: int, N: int, K: int, batches: int, sms: int, arch: int, dtype: np.dtype) -> str:
+    """The rung for a product: the largest tiles of which there are enough to keep the multiprocessors busy; where there are few, slices of K."""
+    single = arch >= 80 and dtype == float32
+    if M >= 128 and N >= 128 and tiles(M, N, batches, 128, 128) >= sms and dtype in (float32, float16, bfloat16):
+        return "09_supertile" if single else "07_warp_tile"
+    if tiles(M, N, batches, BM, BN) * 2 >= sms:
+        return "06_swizzle"
+    return "10_split_k" if single and K >= 512 else "03_shared_tile"
+
+
+def tiles(M: int, N: int, batches: int, BM: int, BN: int) -> int:
+    """Block tiles of C, over all matrices of the batch."""
+    return ceil_div(M, BM) * ceil_div(N, BN) * batches
+
+
+def slices(M: int, N: int, K: int, batches: int, sms: int, BM: int, BN: int, BK: int) -> int:
+    """10: into how many slices K is cut: as many as give every multiprocessor two blocks, and none shorter than 16 steps."""
+    return max(1, min(2 * sms // tiles(M, N, batches, BM, BN), K // (16 * BK)))
+
+
+def stream_blocks(M: int, N: int, K: int, batches: int, sms: int, BM: int, BN: int, BK: int) -> int:
+    """11: how many blocks share the steps of all tiles."""
+    return min(sms, tiles(M, N, batches, BM, BN) * max(1, ceil_div(K, BK)))
+
+
+def pieces(M: int, N: int, K: int, batches: int, sms: int, BM: int, BN: int, BK: int) -> int:
+    """11: how many parts of tiles go through the workspace: at each border between two blocks' runs that is none between tiles, two or,
+    of a block whose whole run lies within one tile, one."""
+    blocks, steps = stream_blocks(M, N, K, batches, sms, BM, BN, BK), max(1, ceil_div(K, BK))
+    work = tiles(M, N, batches, BM, BN) * steps
+    cuts = sorted({b * work // blocks for b in range(blocks + 1)} | set(range(0, work + 1, steps)))
+    return sum(hi - lo < steps for lo, hi in itertools.pairwise(cuts))
 
 
 ladder(  # first to last: the order of the lesson
@@ -99,6 +127,55 @@ ladder(  # first to last: the order of the lesson
         traffic=lambda M, N, K, batches, itemsize, BM, BN: itemsize * M * N * (K / BM + K / BN + 1) * batches,
         arch=80,
         dtypes=(float32,),  # cp.async cannot convert; double, as in 07, would spill
+        strided=strided,
+    ),
+    Kernel(
+        "09_supertile.cu",
+        grid=lambda M, N, batches, BM, BN: (ceil_div(M, BM) * ceil_div(N, BN), 1, min(batches, 65535)),
+        block=lambda BM, BN, TM, TN: BM * BN // (TM * TN),
+        smem=lambda BM, BN, BK, STAGES, itemsize: STAGES * BK * (BM + BN) * itemsize,
+        BM=128, BN=128, BK=8, WM=64, WN=32, TM=8, TN=8, STAGES=4, GROUP=8,
+        traffic=lambda M, N, K, batches, itemsize, BM, BN: itemsize * M * N * (K / BM + K / BN + 1) * batches,
+        arch=80,
+        dtypes=(float32,),
+        strided=strided,
+    ),
+    Kernel(
+        "10_split_k.cu",
+        Step(
+            "matmul_fwd",
+            grid=lambda M, N, batches, BM, BN, slices: (ceil_div(M, BM) * ceil_div(N, BN), slices, min(batches, 65535)),
+            block=lambda BM, BN, TM, TN: BM * BN // (TM * TN),
+            smem=lambda BM, BN, BK, STAGES, itemsize: STAGES * BK * (BM + BN) * itemsize,
+        ),
+        Step(
+            "matmul_fwd_sum",
+            grid=lambda M, N, batches, BM, BN, TM, TN: ceil_div(batches * M * N * TM * TN, BM * BN),
+            block=lambda BM, BN, TM, TN: BM * BN // (TM * TN),
+        ),
+        BM=64, BN=64, BK=8, WM=32, WN=16, TM=4, TN=4, STAGES=4, GROUP=8,  # small tiles: it is meant for small results
+        scalars={"slices": slices},
+        workspace={"partial": lambda M, N, batches, slices: ((slices, batches, M, N), "acc")},
+        traffic=lambda M, N, K, batches, itemsize, BM, BN, slices: itemsize * M * N * (K / BM + K / BN + 1 + 2 * slices) * batches,
+        arch=80,
+        dtypes=(float32,),
+        strided=strided,
+    ),
+    Kernel(
+        "11_stream_k.cu",
+        Step(
+            "matmul_fwd",
+            grid=lambda G: G,
+            block=lambda BM, BN, TM, TN: BM * BN // (TM * TN),
+            smem=lambda BM, BN, BK, STAGES, itemsize: STAGES * BK * (BM + BN) * itemsize,
+        ),
+        Step("matmul_fwd_sum", grid=lambda tiles: tiles, block=lambda BM, BN, TM, TN: BM * BN // (TM * TN)),
+        BM=128, BN=128, BK=8, WM=64, WN=32, TM=8, TN=8, STAGES=4,
+        scalars={"tiles": tiles, "G": stream_blocks, "pieces": pieces},
+        workspace={"partial": lambda G, BM, BN: ((2 * G, BM, BN), "acc")},
+        traffic=lambda M, N, K, batches, itemsize, BM, BN, pieces: itemsize * (M * N * (K / BM + K / BN + 1) * batches + 2 * pieces * BM * BN),
+        arch=80,
+        dtypes=(float32,),
         strided=strided,
     ),
     choose=choose,

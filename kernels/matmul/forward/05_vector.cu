@@ -85,7 +85,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, sizeof(acc_t) == 4 ? 2 : 1
                         c.v[j] = T(ACT::of(v));
                     }
                     T* to = C + (z * M + m) * N + n;
-                    if (wide) *reinterpret_cast<Vec<T, W>*>(to) = c;
+                    if (wide) store_whole(reinterpret_cast<Vec<T, W>*>(to), c);
                     else
                         for (int j = 0; j < W; ++j)
                             if (n + j < N) to[j] = c.v[j];
