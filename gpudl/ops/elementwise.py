@@ -4,7 +4,7 @@ Each op is a small class: its NumPy function, its derivative as a formula that s
 name under which kernels/unary/functions.cuh and kernels/binary/functions.cuh hold the same two formulas as device functions. The base
 classes do the rest. Every function here takes tensors of any shape and stride on any one device, and returns a new tensor on it; an empty
 input gives an empty result. TypeError for what is not a Tensor (or a number, where an operand may be one), ShapeError (a ValueError and a
-RuntimeError) for shapes that do not broadcast, DeviceError for tensors of two devices.
+RuntimeError) for shapes that do not broadcast, DeviceError for tensors of two devices (a 0-d tensor of the CPU goes with any).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, ceil_div, ladder
-from gpudl.ops._common import check_tensor, constant, select
+from gpudl.ops._common import check_tensor, constant, select, together
 from gpudl.ops.copy import clone
 
 BLOCK = 256
@@ -38,26 +38,43 @@ def is_flat(dims: Any, operands: int, scalars: bool) -> bool:
     return dims["ndim"][0] == 1 and all(s == 1 or (scalars and s == 0) for s in dims["stride"][0, :operands, 0])
 
 
-def rungs(strided: tuple[str, ...], vector: bool = True, scalars: bool = False) -> list[Kernel]:
-    """Naive, flat and vector rungs over operands of these names: the same three ideas in every elementwise family."""
-    settings: dict[str, Any] = dict(block=BLOCK, BLOCK=BLOCK, dtypes=ALL, strided=strided)
-    flat = functools.partial(is_flat, operands=len(strided), scalars=scalars)
-    settings_flat = settings | {"when": lambda dims: flat(dims)}
+UNROLL = 4  # vectors of each operand that a thread of 04_several asks for before it needs the first
+
+
+def pick(size: int, itemsize: int, sms: int) -> str:
+    """The dispatch rule: several vectors a thread once vectors fill the GPU (2048 threads a multiprocessor) UNROLL times over."""
+    return "04_several" if size * itemsize >= 2048 * sms * 16 * UNROLL else "03_vector"
+
+
+def rungs(name: str, strided: tuple[str, ...], traffic: Callable[..., float], several: int = UNROLL, scalars: bool = False, vectors: Any = None) -> None:
+    """The ladder of an elementwise family over operands of these names: the same ideas in every family. vectors: 03's own traffic."""
+    settings: dict[str, Any] = dict(block=BLOCK, BLOCK=BLOCK, dtypes=ALL, strided=strided, traffic=traffic)
+    settings_flat = settings | {"when": lambda dims: is_flat(dims, len(strided), scalars)}
     found = [
         Kernel("01_naive.cu", grid=lambda size: ceil_div(size, BLOCK), **settings),
         Kernel("02_flat.cu", grid=lambda size, sms: min(ceil_div(size, BLOCK), 16 * sms), **settings_flat),
+        Kernel(
+            "03_vector.cu",
+            grid=lambda size, sms, itemsize: min(ceil_div(size * itemsize, 16 * BLOCK), 16 * sms),
+            **settings_flat | {"traffic": vectors or traffic},
+        ),
     ]
-    if vector:
-        found.append(Kernel("03_vector.cu", grid=lambda size, sms, itemsize: min(ceil_div(size * itemsize, 16 * BLOCK), 16 * sms), **settings_flat))
-    return found
+    if several:
+        grid = lambda size, sms, itemsize: min(max(size * itemsize // (16 * BLOCK * several), 1), 16 * sms)  # as many as have whole rounds
+        found.append(Kernel("04_several.cu", grid=grid, UNROLL=several, **settings_flat))
+    ladder(name, *found, choose=pick if several else None)
 
 
-ladder("unary.forward", *rungs(("x",)))
-ladder("unary.backward", *rungs(("dy", "v")))
-ladder("binary.forward", *rungs(("a", "b"), scalars=True))
-ladder("binary.backward", *rungs(("dy", "a", "b"), vector=False, scalars=True))
-ladder("where.forward", *rungs(("condition", "a", "b"), vector=False, scalars=True))
-ladder("where.backward", *rungs(("condition", "dy"), vector=False, scalars=True))
+# Traffic is that of dense operands of one dtype; a cast, a bool result or an operand that is broadcast asks for less.
+rungs("unary.forward", ("x",), lambda size, itemsize: 2 * size * itemsize)
+rungs("unary.backward", ("dy", "v"), lambda size, itemsize: 3 * size * itemsize)
+rungs("binary.forward", ("a", "b"), lambda size, itemsize: 3 * size * itemsize, several=2, scalars=True)
+rungs("binary.backward", ("dy", "a", "b"), lambda size, itemsize, need: (3 + (need + 1) // 2) * size * itemsize, several=2, scalars=True)
+rungs(
+    "where.forward", ("condition", "a", "b"), lambda size, itemsize: (1 + 2 * itemsize) * size, several=0, scalars=True,
+    vectors=lambda size, itemsize: (1 + 3 * itemsize) * size,
+)  # fmt: skip
+rungs("where.backward", ("condition", "dy"), lambda size, itemsize, need: (1 + (1 + (need + 1) // 2) * itemsize) * size, several=0, scalars=True)
 
 
 # ------------------------------------------------------------------------------------------------------------------------ what ops share
@@ -68,6 +85,8 @@ def operands(op: str, a: Any, b: Any) -> tuple[Tensor, Tensor, np.dtype]:
     """Two operands, one of which may be a Python number, as Tensors, and the dtype they meet in; ShapeError where they do not broadcast."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         dtype = a._array.dtype if a._array.dtype == b._array.dtype else _dtypes.result_type(a, b)
+        if a.device is not b.device:
+            a, b = together(a, b)
         if a._array.shape != b._array.shape:
             broadcast(op, a, b)
         return a, b, dtype
@@ -220,7 +239,7 @@ class Smooth2(Binary):
         need = self.needs[0] + 2 * self.needs[1]
         self.launch(
             "binary.backward", {"DA": f"{self.device_name}_da", "DB": f"{self.device_name}_db", "NEED": need, "C": c_type(dy.dtype)},
-            dy=dy, a=a, b=b, da=da, db=db, dims=kernels.dims(dy.shape, dy, a, b), size=dy.size,
+            dy=dy, a=a, b=b, da=da, db=db, dims=kernels.dims(dy.shape, dy, a, b), size=dy.size, need=need,
         )  # fmt: skip
         return da if self.needs[0] else None, db if self.needs[1] else None
 
@@ -238,7 +257,7 @@ def _literals(worked: Any) -> Any:
 
 def _binary_samples(cls: type[Binary], rng: Any) -> Any:
     draw = cls.draw or (lambda rng, shape: (rng.normal(size=shape), rng.normal(size=shape)))
-    more = [((600,), (600,)), ((3, 1, 4), (5, 1)), ((), (2, 3)), ((9, 64), (64,))] if cls.ladders else []
+    more = [((8300,), (8300,)), ((3, 1, 4), (5, 1)), ((), (2, 3)), ((9, 64), (64,))] if cls.ladders else []
     for left, right in [((), ()), ((3, 5), (3, 5)), ((4, 3), (3,)), ((0, 3), (1, 3)), ((5,), ()), *more]:
         a, b = draw(rng, np.broadcast_shapes(left, right))
         a, b = (np.array(x[tuple(slice(None, None if n > 1 else 1) for n in x.shape)]) for x in (a, b))
@@ -754,7 +773,7 @@ class Smooth(Unary):
 
 
 def _unary_samples(cls: type[Unary], domain: tuple[float, float], rng: Any) -> Any:
-    more = [(600,), (3, 5, 2), (1,)] if cls.ladders else []
+    more = [(8300,), (3, 5, 2), (1,)] if cls.ladders else []
     for shape in [(), (0, 3), (7,), (4, 5), *more]:
         yield Sample(rng.uniform(*domain, size=shape), _grad=cls.differentiable)
     yield Sample(rng.uniform(*domain, size=(5, 6)).T, _grad=cls.differentiable)
@@ -1208,7 +1227,7 @@ class Where(Pointwise, name="where"):
         da, db = (self.device.empty(dy.shape if need else (0,), dy.dtype) for need in needs)
         self.launch(
             "where.backward", {"NEED": needs[0] + 2 * needs[1]},
-            condition=condition, dy=dy, da=da, db=db, dims=kernels.dims(dy.shape, condition, dy), size=dy.size,
+            condition=condition, dy=dy, da=da, db=db, dims=kernels.dims(dy.shape, condition, dy), size=dy.size, need=needs[0] + 2 * needs[1],
         )  # fmt: skip
         return None, da if needs[0] else None, db if needs[1] else None
 
@@ -1226,13 +1245,14 @@ class Where(Pointwise, name="where"):
         yield Sample(flip(3, 1), rng.normal(size=(5,)), rng.normal(size=(2, 1, 1)))
         yield Sample(flip(), rng.normal(size=()), rng.normal(size=(4,)))
         yield Sample(flip(600), rng.normal(size=(600,)), 0.0)
+        yield Sample(flip(1100), rng.normal(size=(1100,)), rng.normal(size=(1100,)))
         yield Sample(flip(4, 3).T, 2.0, rng.normal(size=(4, 3)).T)
         yield Sample(flip(0, 3), rng.normal(size=(0, 3)), rng.normal(size=(3,)))
 
     def errors() -> Any:
         yield Sample(np.ones(3), np.ones(3), np.ones(3)), TypeError, r"where: condition is float64; a bool tensor is needed. Compare: where\(x > 0, ...\)"
         yield Sample(np.ones(3, bool), np.ones(3), np.ones(2)), ShapeError, r"where: shapes \(3,\) and \(3,\) and \(2,\) do not broadcast"
-        yield Sample(np.ones(3, bool)), NotImplementedError, r"where: with the condition alone is not supported; use nonzero"
+        yield Sample(np.ones(3, bool), np.ones(3)), TypeError, r"where: give input and other, or neither"
 
     def cost(condition: Any, a: Any, b: Any) -> Cost:
         size = math.prod(np.broadcast_shapes(np.shape(condition), np.shape(a), np.shape(b)))
@@ -1240,14 +1260,16 @@ class Where(Pointwise, name="where"):
         return Cost(bytes=condition.nbytes + 2 * size * itemsize, flops=0)
 
 
-def where(condition: Tensor, input: Any = None, other: Any = None) -> Tensor:
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """input where condition (bool), else other; broadcast. Either of the two may be a number.
 
-    DtypeError for a condition that is not bool (uint8 is taken as well), NotImplementedError for the form without input and other.
+    With condition alone: nonzero(condition, as_tuple=True). DtypeError for a condition that is not bool (uint8 is taken as well).
     """
     check_tensor("where", condition=condition)
     if input is None and other is None:
-        raise NotImplementedError("where: with the condition alone is not supported; use nonzero")
+        return graph().nonzero(condition, as_tuple=True)
+    if input is None or other is None:
+        raise TypeError("where: give input and other, or neither")
     if condition.dtype == _dtypes.uint8:
         condition = condition.bool()
     if condition.dtype != bool_:
@@ -1255,11 +1277,15 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Tensor:
     if not isinstance(input, Tensor) and not isinstance(other, Tensor):
         for number in (input, other):
             if not isinstance(number, NUMBERS):
-                raise TypeError(f"where: input and other are {type(input).__name__} and {type(other).__name__}; Tensors or numbers are needed")
+                raise TypeError(
+                    f"where: input and other are {type(input).__name__} and {type(other).__name__}; Tensors or numbers are needed"
+                )
         dtype = _dtypes.result_type(input, other)
         a, b = constant(input, dtype, condition.device), constant(other, dtype, condition.device)
     else:
         a, b, dtype = operands("where", input, other) if _broadcasts(input, other) else (input, other, bool_)
+    if not (condition.device is a.device is b.device):
+        condition, a, b = together(condition, a, b)
     if condition.shape != a.shape or condition.shape != b.shape:
         broadcast("where", condition, a, b)
     return Where.apply(condition, a, b, dtype=dtype)
