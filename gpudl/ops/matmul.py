@@ -14,7 +14,7 @@ from gpudl._dtypes import FLOATS, INTEGERS, bfloat16, float16, float32
 from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
-from gpudl.kernels import Kernel, Step, ceil_div, ladder
+from gpudl.kernels import Kernel, NumbaKernel, Step, ceil_div, ladder
 from gpudl.ops import _epilogue
 from gpudl.ops._common import check_tensor
 
@@ -59,8 +59,15 @@ def pieces(M: int, N: int, K: int, batches: int, sms: int, BM: int, BN: int, BK:
     return sum(hi - lo < steps for lo, hi in itertools.pairwise(cuts))
 
 
+numba: dict[str, Any] = dict(
+    BIAS=0, ACT="identity", TILE=8, BM=32, BN=32, BK=8, TM=4, TN=4, dtypes=(float32, _dtypes.float64), strided=strided,
+    when=lambda batches: batches == 1,
+)  # fmt: skip
 ladder(  # first to last: the order of the lesson
     "matmul.forward",
+    NumbaKernel("forward_naive", grid=lambda M, N: ceil_div(M * N, 64), block=64, **numba),
+    NumbaKernel("forward_shared_tile", grid=lambda M, N, TILE: ceil_div(M, TILE) * ceil_div(N, TILE), block=(8, 8), **numba),
+    NumbaKernel("forward_thread_tile", grid=lambda M, N, BM, BN: ceil_div(M, BM) * ceil_div(N, BN), block=64, **numba),
     Kernel(
         "01_naive.cu",
         grid=lambda M, N, batches: (ceil_div(M * N, BLOCK), 1, min(batches, 65535)),
