@@ -15,15 +15,18 @@ from gpudl._dtypes import float32, float64
 from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
-from gpudl.kernels import Kernel, Step, ceil_div, ladder
+from gpudl.kernels import Kernel, NumbaKernel, Step, ceil_div, ladder
 from gpudl.ops._common import check_float, check_tensor, pair
 
 BLOCK = 256
 WARPS = 8  # windows of a block, one warp each
 by_result = dict(grid=lambda M, P, Q: ceil_div(M * P * Q, BLOCK), block=BLOCK)
 by_image = dict(grid=lambda M, H, W: ceil_div(M * H * W, BLOCK), block=BLOCK)
+by_result_numba: dict[str, Any] = dict(grid=lambda M, P, Q: ceil_div(M * P * Q, 64), block=64, dtypes=(float32, float64))
 ladder(  # the op says which form of index it wants: `offsets`
     "max_pool2d.forward",
+    NumbaKernel("forward_naive", **by_result_numba, when=lambda offsets: not offsets),
+    NumbaKernel("forward_offsets", **by_result_numba, when=lambda offsets: offsets),
     Kernel(
         "01_naive.cu",
         **by_result,
@@ -41,6 +44,7 @@ ladder(  # the op says which form of index it wants: `offsets`
 )
 ladder(
     "max_pool2d.backward",
+    NumbaKernel("backward_gather", grid=lambda M, H, W: ceil_div(M * H * W, 64), block=64, dtypes=(float32, float64), when=lambda R: R > 0),
     Kernel(
         "01_naive.cu",
         Step("max_pool2d_bwd_zero", **by_image),

@@ -13,13 +13,14 @@ from gpudl._dtypes import ALL, FLOATS, float32, float64, int64
 from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor, as_shape, wrap
 from gpudl.autograd import Cost, Op, Sample, no_grad
-from gpudl.kernels import Kernel, Step, ceil_div, ladder
+from gpudl.kernels import Kernel, NumbaKernel, Step, ceil_div, ladder
 from gpudl.ops._common import axis, check_float, check_tensor, numpy_names
 from gpudl.ops.view import inverse
 
 BLOCK = 256  # threads of a block, one result each
 ROWS = 4  # rows per block, one warp each
 DEEP = 8  # warps that share 32 columns
+numba: dict[str, Any] = dict(dtypes=(float32, float64), strided=("x",))
 naive = dict(grid=lambda A, B: ceil_div(A * B, BLOCK), block=BLOCK, BLOCK=BLOCK, strided=("x",))
 warp = dict(grid=lambda A, B: ceil_div(A * B, ROWS), block=(32, ROWS), ROWS=ROWS, strided=("x",))
 parts = {"parts": lambda results, pieces: ((pieces, results), "acc")}
@@ -32,6 +33,9 @@ def floor(A: int, B: int, P: int, Q: int, itemsize: int) -> int:
 
 ladder(
     "reduce.forward",
+    NumbaKernel("forward_naive", grid=lambda A, B: ceil_div(A * B, 64), block=64, **numba),
+    NumbaKernel("forward_shared_tree", grid=lambda A, B: A * B, block=32, BLOCK=32, **numba),
+    NumbaKernel("forward_warp_row", grid=lambda A, B: ceil_div(A * B, ROWS), block=(32, ROWS), ROWS=ROWS, **numba),
     Kernel("01_naive.cu", **naive, dtypes=ALL, traffic=floor),
     Kernel("02_warp_row.cu", **warp, dtypes=ALL, traffic=floor),
     Kernel("03_columns.cu", grid=lambda A, B: A * ceil_div(B, 32), block=(32, DEEP), ROWS=DEEP, dtypes=ALL, strided=("x",), traffic=floor),
