@@ -2,7 +2,8 @@
 
 A 256^3 matmul with a 32x32 shared tile, against the same tiled loops as scalar C++ (g++ -O2 -fno-tree-vectorize). The contestants take turns,
 and the shortest of their CPU times counts, so that other processes on the machine disturb little. Two workers are timed by the clock on the
-wall: they need two idle cores.
+wall: they need two idle cores. Rounds in which other processes ran for more than a twentieth of the time do not count; where there is no other
+round, the row is not judged.
 """
 
 from __future__ import annotations
@@ -75,6 +76,29 @@ def best(contestants: dict[str, Callable[[], None]], rounds: int, clock: Callabl
     return times
 
 
+def machine_seconds() -> float:
+    """CPU time that the whole machine has spent so far."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def quiet(contestants: dict[str, Callable[[], None]], rounds: int) -> tuple[dict[str, float], float]:
+    """The shortest wall times of rounds in which the machine had little else to do, and how much else it did in the quietest round (a share)."""
+    times, quietest = {name: float("inf") for name in contestants}, 1.0
+    for _ in range(rounds):
+        wall, machine, mine = time.perf_counter(), machine_seconds(), cpu_seconds()
+        taken = {}
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            run()
+            taken[name] = time.perf_counter() - start
+        others = (machine_seconds() - machine - (cpu_seconds() - mine)) / (time.perf_counter() - wall)
+        quietest = min(quietest, others)
+        if others <= 0.05:
+            times = {name: min(times[name], taken[name]) for name in times}
+    return times, quietest
+
+
 def cpu_seconds() -> float:
     """CPU time of this process and of those it has waited for (the compiler)."""
     usage = os.times()
@@ -113,10 +137,8 @@ def main(arguments: Sequence[str] = ()) -> int:
         x, y = (emulator.array(rng.normal(size=(large, large)).astype(np.float32)) for _ in range(2))
         workers = {n: emulator.compile(KERNEL, sanitize=False, workers=n).get_function("matmul") for n in (1, 2)}
         tiles = large // TILE
-        side = best(
-            {f"{n} workers": lambda f=f: f((tiles, tiles), (TILE, TILE), (x, x, y, large)) for n, f in workers.items()},
-            max(2, options.rounds // 2),
-            time.perf_counter,
+        side, others = quiet(
+            {f"{n} workers": lambda f=f: f((tiles, tiles), (TILE, TILE), (x, x, y, large)) for n, f in workers.items()}, options.rounds
         )
         many = "".join(
             KERNEL.replace("void matmul", f"void matmul{i}").replace("acc = 0", f"acc = {i} + {time.time_ns() % 10**6}")
@@ -132,7 +154,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         ("fast / scalar C++", times["fast"] / times["scalar C++"], "<=", 8.0),
         ("sanitized / scalar C++", times["sanitized"] / times["scalar C++"], "<=", 100.0),
         ("profiled / sanitized", times["profiled"] / times["sanitized"], "<=", 2.2),
-        ("one worker / two workers", side["1 workers"] / side["2 workers"], ">=", 1.8 if len(cores) > 1 else 0.0),
+        ("one worker / two workers", side["1 workers"] / side["2 workers"], ">=", 1.8),
         (f"compile {MANY} kernels, fast, s", compiles["fast"], "<=", 1.0),
         (f"compile {MANY} kernels, sanitized, s", compiles["sanitized"], "<=", 1.0),
         ("memory growth, MiB", growth, "<=", 100.0),
@@ -140,6 +162,10 @@ def main(arguments: Sequence[str] = ()) -> int:
     for name, seconds in times.items():
         print(f"{name:34} {seconds * 1e3:9.1f} ms")
     missed = 0
+    if len(cores) < 2 or others > 0.05:
+        why = "one core" if len(cores) < 2 else f"other processes took {others:.0%} of a core"
+        print(f"{rows[3][0]:34} not judged: {why}")
+        del rows[3]
     for name, value, sense, goal in rows:
         fine = value <= goal if sense == "<=" else value >= goal
         missed += not fine

@@ -50,7 +50,7 @@ __device__ __forceinline__ unsigned short float_to_bfloat16(float value) {
 #endif
 }
 
-// st.global.v4 / .v2: 16 or 8 bytes in one store. Where the other branch stores the same elements one by one (an address that is not aligned), the
+// st.global: 16, 8 or 4 bytes in one store. Where the other branch stores the same elements one by one (an address that is not aligned), the
 // compiler merges the two branches and takes a plain vector store apart; it does not look into this one.
 template <typename V> __device__ __forceinline__ void store_whole(V* to, const V& value) {
 #ifdef GPUDL_EMULATOR
@@ -60,6 +60,7 @@ template <typename V> __device__ __forceinline__ void store_whole(V* to, const V
     memcpy(w, &value, sizeof(V));
     if (sizeof(V) == 16) asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3]) : "memory");
     else if (sizeof(V) == 8) asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(to), "r"(w[0]), "r"(w[1]) : "memory");
+    else if (sizeof(V) == 4) asm volatile("st.global.b32 [%0], %1;" ::"l"(to), "r"(w[0]) : "memory");
     else *to = value;
 #endif
 }

@@ -25,11 +25,13 @@ PRELUDE = RUNTIME / "gpudl_emulator.h"
 MARK = "gpudl_user_source_begins;"
 DYNAMIC_BYTES = 227 * 1024  # the most that any architecture gives a block
 
-# Contraction and strict aliasing follow CUDA's habits; -fno-math-errno lets sqrtf be one instruction.
+# Aliasing follows CUDA's habits; -fno-math-errno lets sqrtf be one instruction. Where the processor has fused multiply-adds or an unsigned
+# char (ARM), results are those of x86-64 all the same.
 COMMON = (
-    "-fPIC", "-fno-exceptions", "-fno-rtti", "-fno-strict-aliasing", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-fno-gnu-unique",
-    "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-fno-extern-tls-init", "-fno-stack-protector", "-fstack-clash-protection", "-Wno-attributes",
-    "-Wno-unknown-pragmas", "-Wno-psabi", "-w", "-fdiagnostics-color=never", "-fno-diagnostics-show-caret", "-fno-threadsafe-statics",
+    "-ffp-contract=off", "-fsigned-char", "-fPIC", "-fno-exceptions", "-fno-rtti", "-fno-strict-aliasing", "-fwrapv", "-fno-math-errno",
+    "-fno-trapping-math", "-fno-gnu-unique", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-fno-extern-tls-init", "-fno-stack-protector",
+    "-fstack-clash-protection", "--param", "stack-clash-protection-guard-size=12", "-Wno-attributes", "-Wno-unknown-pragmas", "-Wno-psabi", "-w",
+    "-fdiagnostics-color=never", "-fno-diagnostics-show-caret", "-fno-threadsafe-statics",
 )  # fmt: skip
 FAST = ("-O2", "-g1", "-fno-finite-loops")  # an endless loop is for the watchdog, not for the optimiser to remove
 # libtsan is not linked: the runtime defines its hooks. Scalar replacement would split a float4 access in four, and merged tails
@@ -64,11 +66,11 @@ def compiler() -> tuple[str, str]:
     if not path or not (shutil.which(path) or os.path.exists(path)):
         raise CompilerMissingError(f"the emulator compiles kernels with g++, and there is none on PATH: {advice}")
     try:
-        version = subprocess.run([path, "-dumpfullversion"], capture_output=True, text=True, check=True).stdout.strip()
-        kind = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+        kind = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+        version = subprocess.run([path, "-dumpfullversion"], capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError) as error:
         raise CompilerMissingError(f"the emulator cannot run {path} ({error}): {advice}") from None
-    if "clang" in kind.lower() or int(version.split(".")[0]) < 11:
+    if "clang" in kind.lower() or int(version.split(".")[0] or 0) < 11:
         raise CompilerMissingError(f"the emulator needs GCC 11 or newer; {path} is {kind.splitlines()[0]}: {advice}")
     return path, version
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -348,20 +347,3 @@ def test_control_c_stops_a_launch_between_blocks(sigint):
     with pytest.raises(KeyboardInterrupt):
         k(10**7, 32, (np.zeros(1, np.int32),))
     assert time.monotonic() - start < 20
-
-
-def test_a_machine_without_the_fast_switch(tmp_path):
-    code = f'''
-import sys; sys.path.insert(0, {str(Path(_build.__file__).parents[2])!r})
-import numpy as np
-from gpudl import emulator
-y = np.zeros(64, np.float32)
-m = emulator.compile("""extern "C" __global__ void k(float* y) {{
-    __shared__ float s[64]; s[threadIdx.x] = threadIdx.x; __syncthreads(); y[threadIdx.x] = s[63 - threadIdx.x];
-}}""")
-m.get_function("k")(3, 64, (y,))
-assert (y == np.arange(64)[::-1]).all()
-'''
-    environment = os.environ | {"GPUDL_EMU_UCONTEXT": "1", "XDG_CACHE_HOME": str(tmp_path)}
-    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstdio>
+#include <chrono>
 #include <cstdlib>
 #include <ctime>
 #include <functional>
@@ -15,6 +16,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <thread>
 
 __thread Worker* worker __attribute__((tls_model("initial-exec"))) = nullptr;
@@ -66,7 +68,8 @@ static void prepare_context(Context* context, Stack* stack, void (*entry)()) {
 #endif
 
 // ---- Stacks: one reservation for all, so that "is this address a local variable" is one comparison. Each has a guard page.
-constexpr size_t STACK = 128 << 10, PAGE = 4096, MAX_STACKS = 1 << 14;
+constexpr size_t STACK = 128 << 10, MAX_STACKS = 1 << 14;
+static const size_t PAGE = (size_t)sysconf(_SC_PAGESIZE);
 static char* stack_region = nullptr;
 static std::atomic<size_t> stacks_made{0};
 address_t stacks_begin() { return (address_t)stack_region; }
@@ -685,6 +688,8 @@ static void on_signal(int number, siginfo_t* info, void* state) {
 #if defined(__x86_64__)
     auto& registers = ((ucontext_t*)state)->uc_mcontext.gregs;
     pc = (u64)registers[REG_RIP];
+#elif defined(__aarch64__)
+    pc = (u64)((ucontext_t*)state)->uc_mcontext.pc;
 #endif
     bool elsewhere = pc && (pc < module->text_begin || pc >= module->text_end);
     if (number == SIGURG && elsewhere && ++w->late < 20) {      // perhaps inside malloc: ask the kernel's next access to stop, or try again soon
@@ -807,11 +812,25 @@ struct Pool {
     std::mutex mutex;
     std::condition_variable change, finished;
     std::function<void(Worker*)> job;
-    u64 serial = 0;
-    u32 wanted = 0, active = 0;
+    std::atomic<u64> serial{0};
+    u32 wanted = 0;
+    std::atomic<u32> active{0};
     std::vector<std::thread*> threads;
 };
 static Pool* pool = nullptr;
+// Waits a little for what usually comes at once: sleeping and being woken takes longer than a small launch.
+template <class CONDITION> static bool soon(CONDITION happened) {
+    auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(50);
+    do {
+        for (int i = 0; i < 64; i++) {
+            if (happened()) return true;
+#if defined(__x86_64__)
+            __builtin_ia32_pause();
+#endif
+        }
+    } while (std::chrono::steady_clock::now() < until);
+    return false;
+}
 static Worker* make_worker(u32 number) {
     while (workers.size() <= number) {
         auto w = new Worker;
@@ -831,7 +850,10 @@ static void serve(u32 number) {
     for (;;) {
         while (pool->serial == seen || number > pool->wanted) {
             if (pool->serial != seen) seen = pool->serial;
-            pool->change.wait(lock);
+            lock.unlock();
+            bool called = soon([&] { return pool->serial != seen; });
+            lock.lock();
+            if (!called && pool->serial == seen) pool->change.wait(lock);
         }
         seen = pool->serial;
         auto job = pool->job;
@@ -863,7 +885,7 @@ static void run_workers(u32 count, const std::function<void(Worker*)>& job) {
     worker = workers[0];
     job(worker);
     worker = nullptr;
-    if (count > 1) {
+    if (count > 1 && !soon([] { return pool->active == 0; })) {
         std::unique_lock<std::mutex> lock(pool->mutex);
         while (pool->active) pool->finished.wait(lock);
     }
