@@ -21,7 +21,7 @@ from gpudl.ops.activation import (
     softplus,
     softsign,
 )
-from gpudl.ops.batch_norm import batch_norm, batch_norm_relu
+from gpudl.ops.batch_norm import batch_norm, batch_norm_add_relu, batch_norm_relu
 from gpudl.ops.compose import (
     addcdiv,
     addcmul,
@@ -216,6 +216,7 @@ __all__ = [
     "atan2",
     "avg_pool2d",
     "batch_norm",
+    "batch_norm_add_relu",
     "batch_norm_relu",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",

@@ -1,4 +1,4 @@
-"""Batch normalisation, alone and with the ReLU after it."""
+"""Batch normalisation, alone, with the ReLU after it, and with a residual sum and that ReLU."""
 
 from __future__ import annotations
 
@@ -35,52 +35,150 @@ def split(N: int, C: int, L: int) -> tuple[int, int]:
     return min(ceil_div(wanted, pieces), ceil_div(N, images)), pieces
 
 
-def pick(N: int, C: int, L: int, groups: int, pieces: int) -> str:
-    """The dispatch rule of training, forward and backward."""
+# KiB of shared memory that one block can have (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability"), less 2 for
+# what a kernel declares itself
+ROOM = {75: 62, 80: 161, 86: 97, 87: 161, 89: 97, 90: 225, 100: 225, 103: 225, 110: 225, 120: 97, 121: 97}
+CROWD = 256  # channels from which on one block each fills the device; not yet measured
+WIDE = 512  # threads of a block that has a multiprocessor to itself
+
+
+def room(arch: int) -> int:
+    return ROOM.get(arch, 46) * 1024
+
+
+def shares(N: int, C: int, L: int, each: int, arch: int, sms: int) -> tuple[int, int]:
+    """(blocks that share a channel, values of each): as many as the channel needs to fit, or as there are, if each has enough to do.
+
+    each: bytes that a block keeps of each value.
+    """
+    n = N * L
+    needed = ceil_div(n, room(arch) // each)
+    slices = max(needed, min(sms // C, ceil_div(n, EACH * WIDE)), 1)
+    return slices, ceil_div(n, slices)
+
+
+def pick(N: int, C: int, L: int, groups: int, pieces: int, each: int, itemsize: int, arch: int, first: int) -> str:
+    """The dispatch rule of training; first: the number of the rung of one block a channel, 3 forward, 2 backward."""
     if L == 1:
-        return "03_columns"
-    return "04_split" if groups * pieces > 1 and N * L >= LONG else "02_block_channel"
+        return f"{first + 1:02}_columns"
+    if C >= CROWD and N * L * each <= room(arch):
+        return f"{first + 4:02}_resident"
+    if groups * pieces > 1 and N * L >= LONG:
+        return f"{first + 2:02}_split" if L * itemsize % 16 else f"{first + 3:02}_vector"
+    return f"{first:02}_block_channel"
 
 
 naive = dict(grid=lambda C: ceil_div(C, BLOCK), block=BLOCK, BLOCK=BLOCK)
 channel = dict(grid=lambda C: C, block=BLOCK, BLOCK=BLOCK)
 columns = dict(grid=lambda C: ceil_div(C, 32), block=(32, ROWS), ROWS=ROWS, when=lambda L: L == 1)
 slices: dict[str, Any] = dict(grid=lambda C, groups, pieces: (C, groups, pieces), block=lambda L: (width(L), BLOCK // width(L)))
+packs: dict[str, Any] = slices | dict(block=lambda L, itemsize: (width(L * itemsize // 16), BLOCK // width(L * itemsize // 16)))
+resident: dict[str, Any] = dict(
+    grid=lambda C: C, block=lambda L: (width(L), BLOCK // width(L)), BLOCK=BLOCK, smem=lambda N, L, each: N * L * each,
+    when=lambda N, L, each, arch: N * L * each <= room(arch),
+)  # fmt: skip
+whole: dict[str, Any] = dict(grid=lambda sms: sms, block=WIDE, smem=lambda share, each: share * each)
+together: dict[str, Any] = dict(BLOCK=WIDE, cooperative=True, when=lambda slices, sms: slices <= sms)
+clear: dict[str, Any] = dict(grid=1, block=1)
+# In the formulas of traffic, added is 1 where there is a residual and given counts weight and bias: what each thread reads of its channel.
 ladder(
     "batch_norm.forward",
-    Kernel("01_naive.cu", **naive, traffic=lambda N, C, L, itemsize: 4 * N * C * L * itemsize),
-    Kernel("02_block_channel.cu", **channel, traffic=lambda N, C, L, itemsize: 3 * N * C * L * itemsize),
-    Kernel("03_columns.cu", **columns, traffic=lambda N, C, L, itemsize: 3 * N * C * L * itemsize),
+    Kernel("01_naive.cu", **naive, traffic=lambda N, C, L, added, itemsize: (4 + added) * N * C * L * itemsize),
+    Kernel("02_welford.cu", **naive, traffic=lambda N, C, L, added, itemsize: (3 + added) * N * C * L * itemsize),
     Kernel(
-        "04_split.cu", Step("batch_norm_fwd_partial", **slices), Step("batch_norm_fwd_merge", grid=lambda C: C, block=32),
+        "03_block_channel.cu", **channel,
+        traffic=lambda N, C, L, added, given, itemsize: (3 + added) * N * C * L * itemsize + given * BLOCK * C * max(itemsize, 4),
+    ),
+    Kernel(
+        "04_columns.cu", **columns,
+        traffic=lambda N, C, L, added, given, itemsize: (3 + added) * N * C * itemsize + given * ROWS * C * max(itemsize, 4),
+    ),
+    Kernel(
+        "05_split.cu", Step("batch_norm_fwd_partial", **slices), Step("batch_norm_fwd_merge", grid=lambda C: C, block=32),
         Step("batch_norm_fwd_apply", **slices), BLOCK=BLOCK,
         workspace={"partial": lambda C, groups, pieces: ((3, C, groups * pieces), "acc")},
-        traffic=lambda N, C, L, groups, pieces, itemsize: 3 * N * C * L * itemsize + 6 * C * groups * pieces * max(itemsize, 4),
+        traffic=lambda N, C, L, groups, pieces, added, given, itemsize: (
+            (3 + added) * N * C * L * itemsize + (6 + (2 + given) * BLOCK) * C * groups * pieces * max(itemsize, 4)
+        ),
     ),
-    choose=pick,
+    Kernel(
+        "06_vector.cu", Step("batch_norm_fwd_partial", **packs), Step("batch_norm_fwd_merge", grid=lambda C: C, block=32),
+        Step("batch_norm_fwd_apply", **packs), BLOCK=BLOCK, align=16, when=lambda L, itemsize: L * itemsize % 16 == 0,
+        workspace={"partial": lambda C, groups, pieces: ((3, C, groups * pieces), "acc")},
+        traffic=lambda N, C, L, groups, pieces, added, given, itemsize: (
+            (3 + added) * N * C * L * itemsize + (6 + (2 + given) * BLOCK) * C * groups * pieces * max(itemsize, 4)
+        ),
+    ),
+    Kernel(
+        "07_resident.cu", **resident,
+        traffic=lambda N, C, L, added, given, itemsize: (2 + added) * N * C * L * itemsize + given * BLOCK * C * max(itemsize, 4),
+    ),
+    Kernel(
+        "08_grid.cu", Step("batch_norm_fwd_clear", **clear), Step("batch_norm_fwd", **whole), **together,
+        workspace={"partial": lambda C, slices: ((3, C, slices), "acc"), "state": lambda: ((1,), "uint32")},
+        traffic=lambda N, C, L, slices, added, given, itemsize: (
+            (2 + added) * N * C * L * itemsize + (3 + 3 * WIDE // 32 * slices + given * WIDE) * slices * C * max(itemsize, 4)
+        ),
+    ),
+    choose=lambda N, C, L, groups, pieces, each, itemsize, arch: pick(N, C, L, groups, pieces, each, itemsize, arch, 3),
 )  # fmt: skip
 ladder(
     "batch_norm.backward",
-    Kernel("01_naive.cu", **naive, traffic=lambda N, C, L, itemsize: 5 * N * C * L * itemsize),
-    Kernel("02_block_channel.cu", **channel, traffic=lambda N, C, L, itemsize: 5 * N * C * L * itemsize),
-    Kernel("03_columns.cu", **columns, traffic=lambda N, C, L, itemsize: 5 * N * C * L * itemsize),
+    Kernel("01_naive.cu", **naive, traffic=lambda N, C, L, added, itemsize: (5 + 3 * added) * N * C * L * itemsize),
+    Kernel(
+        "02_block_channel.cu", **channel,
+        traffic=lambda N, C, L, added, given, itemsize: (
+            (5 + 3 * added) * N * C * L * itemsize + (2 + given) * BLOCK * C * max(itemsize, 4)
+        ),
+    ),
+    Kernel(
+        "03_columns.cu", **columns,
+        traffic=lambda N, C, L, added, given, itemsize: (
+            (5 + 3 * added) * N * C * itemsize + (2 + given) * ROWS * C * max(itemsize, 4)
+        ),
+    ),
     Kernel(
         "04_split.cu", Step("batch_norm_bwd_partial", **slices), Step("batch_norm_bwd_merge", grid=lambda C: C, block=32),
         Step("batch_norm_bwd_apply", **slices), BLOCK=BLOCK,
         workspace={"partial": lambda C, groups, pieces: ((2, C, groups * pieces), "acc")},
-        traffic=lambda N, C, L, groups, pieces, itemsize: 5 * N * C * L * itemsize + 4 * C * groups * pieces * max(itemsize, 4),
+        traffic=lambda N, C, L, groups, pieces, added, given, itemsize: (
+            (5 + 3 * added) * N * C * L * itemsize + (4 + (6 + 2 * given) * BLOCK) * C * groups * pieces * max(itemsize, 4)
+        ),
     ),
-    choose=pick,
+    Kernel(
+        "05_vector.cu", Step("batch_norm_bwd_partial", **packs), Step("batch_norm_bwd_merge", grid=lambda C: C, block=32),
+        Step("batch_norm_bwd_apply", **packs), BLOCK=BLOCK, align=16, when=lambda L, itemsize: L * itemsize % 16 == 0,
+        workspace={"partial": lambda C, groups, pieces: ((2, C, groups * pieces), "acc")},
+        traffic=lambda N, C, L, groups, pieces, added, given, itemsize: (
+            (5 + 3 * added) * N * C * L * itemsize + (4 + (6 + 2 * given) * BLOCK) * C * groups * pieces * max(itemsize, 4)
+        ),
+    ),
+    Kernel(
+        "06_resident.cu", **resident,
+        traffic=lambda N, C, L, added, given, itemsize: (
+            (3 + 2 * added) * N * C * L * itemsize + (2 + given) * BLOCK * C * max(itemsize, 4)
+        ),
+    ),
+    Kernel(
+        "07_grid.cu", Step("batch_norm_bwd_clear", **clear), Step("batch_norm_bwd", **whole), **together,
+        workspace={"partial": lambda C, slices: ((2, C, slices), "acc"), "state": lambda: ((1,), "uint32")},
+        traffic=lambda N, C, L, slices, added, given, itemsize: (
+            (3 + 2 * added) * N * C * L * itemsize + (2 + 2 * WIDE // 32 * slices + (2 + given) * WIDE) * slices * C * max(itemsize, 4)
+        ),
+    ),
+    choose=lambda N, C, L, groups, pieces, each, itemsize, arch: pick(N, C, L, groups, pieces, each, itemsize, arch, 2),
 )  # fmt: skip
 ladder(
     "batch_norm.eval",
     Kernel(
         "01_naive.cu", grid=lambda N, C, L: ceil_div(N * C * L, BLOCK), block=BLOCK, BLOCK=BLOCK,
-        traffic=lambda N, C, L, itemsize: 2 * N * C * L * itemsize,
+        traffic=lambda N, C, L, added, given, itemsize: N * C * L * ((2 + added) * itemsize + (2 + given) * max(itemsize, 4)),
     ),
     Kernel(
         "02_plane.cu", grid=lambda N, C: N * C, block=BLOCK, BLOCK=BLOCK, when=lambda L: L >= 64,
-        traffic=lambda N, C, L, itemsize: 2 * N * C * L * itemsize,
+        traffic=lambda N, C, L, added, given, itemsize: (
+            N * C * ((2 + added) * L * itemsize + (2 + given) * BLOCK * max(itemsize, 4))
+        ),
     ),
 )  # fmt: skip
 
@@ -113,9 +211,30 @@ def batch_norm_relu(
     return _apply("batch_norm_relu", BatchNormReLU, input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
+def batch_norm_add_relu(
+    input: Tensor, residual: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
+    bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """relu(batch_norm(input, ...) + residual) as one op, the end of a residual block: neither middle is written or kept.
+
+    residual: input's shape and dtype, else ShapeError or TypeError; differentiable too. Backward computes the mask anew from input and
+    residual. See `batch_norm`. Source of the block: He et al. 2015, arXiv:1512.03385.
+    """
+    name = "batch_norm_add_relu"
+    check_tensor(name, input=input, residual=residual)
+    if residual.shape != input.shape:
+        raise ShapeError(f"{name}: residual is {tuple(residual.shape)} and input is {tuple(input.shape)}; they must be equal")
+    if residual.dtype != input.dtype:
+        raise TypeError(
+            f"{name}: residual is {residual.dtype} and input is {input.dtype}; they must be equal. Convert with .to(input.dtype)"
+        )
+    return _apply(name, BatchNormAddReLU, input, running_mean, running_var, weight, bias, training, momentum, eps, residual)
+
+
 def _apply(
-    name: str, op: Any, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, training: bool, momentum: float, eps: float
-) -> Tensor:
+    name: str, op: Any, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, training: bool, momentum: float, eps: float,
+    *residual: Tensor,
+) -> Tensor:  # fmt: skip
     check_tensor(name, input=x)
     check_float(name, input=x)
     if x.ndim < 2:
@@ -135,7 +254,7 @@ def _apply(
     for a, b in (("weight", "bias"), ("running_mean", "running_var")):
         if a in given and b in given and given[a].dtype != given[b].dtype:
             raise TypeError(f"{name}: {a} is {given[a].dtype} and {b} is {given[b].dtype}; they must be equal")
-    op.common_device([x, *given.values()])
+    op.common_device([x, *residual, *given.values()])
     if (running_mean is None) != (running_var is None):
         raise RuntimeError(f"{name}: running_mean and running_var must be given together or not at all")
     if not training and running_mean is None:
@@ -143,7 +262,7 @@ def _apply(
     if not eps >= 0:
         raise ValueError(f"{name}: eps {eps!r} must be at least 0")
     if not training:
-        return op.apply(x, weight, bias, running_mean, running_var, training=False, running=None, momentum=0.0, eps=eps)
+        return op.apply(x, weight, bias, *residual, running_mean, running_var, training=False, running=None, momentum=0.0, eps=eps)
     if x.numel() == C:
         raise ValueError(
             f"{name}: expected more than 1 value per channel when training, got input size {tuple(x.shape)}: "
@@ -156,7 +275,7 @@ def _apply(
         running_mean._check_writable(f"{name}: running_mean")
         running_var._check_writable(f"{name}: running_var")
         running = (running_mean, running_var)
-    out = op.apply(x, weight, bias, None, None, training=True, running=running, momentum=momentum, eps=eps)
+    out = op.apply(x, weight, bias, *residual, None, None, training=True, running=running, momentum=momentum, eps=eps)
     if running and x.numel():
         running_mean._wrote()
         running_var._wrote()
@@ -176,6 +295,10 @@ def channel_sum(a: np.ndarray) -> np.ndarray:
     return a.sum(0)
 
 
+def _given(weight: Any, bias: Any) -> int:
+    return (weight is not None) + (bias is not None)
+
+
 def _present(weight: Any, bias: Any, other: Any) -> tuple[Any, Any]:
     """Arrays of one dtype for both parameters; what stands for an absent one is not read (macros WEIGHT and BIAS)."""
     stand_in = next((a for a in (weight, bias) if a is not None), other)
@@ -190,8 +313,9 @@ class BatchNorm(Op, name="batch_norm"):
         return out if out.dtype == arrays[0].dtype else out.astype(arrays[0].dtype)  # input's dtype decides, not a float32 weight's
 
     def forward_cpu(
-        self, x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, running: Any, momentum: float, eps: float
-    ) -> Any:
+        self, x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, running: Any, momentum: float, eps: float,
+        residual: Any = None,
+    ) -> Any:  # fmt: skip
         wide = (1, -1) + (1,) * (x.ndim - 2)
         n = x.size // max(x.shape[1], 1)
         mean, var = running_mean, running_var
@@ -207,6 +331,8 @@ class BatchNorm(Op, name="batch_norm"):
         y *= (rstd if weight is None else rstd * weight).reshape(wide)
         if bias is not None:
             y += bias.reshape(wide)
+        if residual is not None:
+            y += residual
         if self.relu:
             rectify(y, out=y)
         self.save(x=x, weight=weight, bias=bias, y=y if self.relu else None, mean=mean, var=None if training else var)
@@ -214,6 +340,9 @@ class BatchNorm(Op, name="batch_norm"):
         return y
 
     def backward_cpu(self, dy: Any, x: Any, weight: Any, mean: Any, var: Any, rstd: Any, y: Any, training: bool, eps: float) -> Any:
+        return self._backward_cpu(dy, x, weight, mean, var, rstd, y, training, eps)[:3]
+
+    def _backward_cpu(self, dy: Any, x: Any, weight: Any, mean: Any, var: Any, rstd: Any, y: Any, training: bool, eps: float) -> Any:
         wide = (1, -1) + (1,) * (x.ndim - 2)
         n = max(x.size // max(x.shape[1], 1), 1)
         if rstd is None:
@@ -231,29 +360,38 @@ class BatchNorm(Op, name="batch_norm"):
             dx *= scale.reshape(wide)
         else:
             dx = dy * scale.reshape(wide)
-        return dx, dw, db
+        return dx, dw, db, dy
 
     def _view(self, x: Any) -> dict[str, int]:
         N, C = x.shape[:2]
         return {"N": N, "C": C, "L": x.size // max(N * C, 1)}
 
-    def _shares(self, x: Any) -> dict[str, int]:
-        view = self._view(x)
+    def _shares(self, x: Any, kept: int) -> dict[str, int]:
+        """The scalars of a training launch; kept: how many tensors a block may keep in shared memory."""
+        view, each = self._view(x), kept * x.itemsize
         groups, pieces = split(**view)
-        return {**view, "groups": groups, "pieces": pieces}
+        slices, share = shares(**view, each=each, arch=self.device.arch, sms=self.device.sms)
+        return {**view, "groups": groups, "pieces": pieces, "each": each, "slices": slices, "share": share}
 
     def forward_kernel(
-        self, x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, running: Any, momentum: float, eps: float
-    ) -> Any:
+        self, x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, running: Any, momentum: float, eps: float,
+        residual: Any = None,
+    ) -> Any:  # fmt: skip
         y = self.device.empty(x.shape, x.dtype)
         acc = _dtypes.float64 if x.dtype == _dtypes.float64 else _dtypes.float32
-        defines = {"WEIGHT": int(weight is not None), "BIAS": int(bias is not None), "RELU": int(self.relu)}
+        defines = {
+            "WEIGHT": int(weight is not None),
+            "BIAS": int(bias is not None),
+            "RELU": int(self.relu),
+            "RESIDUAL": int(residual is not None),
+        }
         if not training:
             w, b = _present(weight, bias, running_mean)
             self.launch(
-                "batch_norm.eval", defines, x=x, weight=w, bias=b, mean=running_mean, var=running_var, y=y, **self._view(x), eps=eps,
+                "batch_norm.eval", defines, x=x, weight=w, bias=b, residual=x if residual is None else residual, mean=running_mean,
+                var=running_var, y=y, **self._view(x), eps=eps, given=_given(weight, bias), added=int(residual is not None),
             )  # fmt: skip
-            self.save(x=x, weight=weight, bias=bias, mean=running_mean, var=running_var)
+            self.save(x=x, weight=weight, bias=bias, residual=residual, mean=running_mean, var=running_var)
             return y
         mean, rstd = (self.device.empty((x.shape[1],), acc) for _ in range(2))
         if x.size:
@@ -261,15 +399,22 @@ class BatchNorm(Op, name="batch_norm"):
             old_mean, old_var = (mean, rstd) if running is None else [t._array for t in running]
             self.launch(
                 "batch_norm.forward", {**defines, "RUNNING": int(running is not None)}, x=x,
-                weight=w, bias=b, running_mean=old_mean, running_var=old_var,
-                y=y, mean=mean, rstd=rstd, **self._shares(x), momentum=momentum, eps=eps,
+                weight=w, bias=b, residual=x if residual is None else residual, running_mean=old_mean, running_var=old_var,
+                y=y, mean=mean, rstd=rstd, **self._shares(x, 1), momentum=momentum, eps=eps,
+                given=_given(weight, bias), added=int(residual is not None),
             )  # fmt: skip
-        self.save(x=x, weight=weight, bias=bias, mean=mean, rstd=rstd)
+        self.save(x=x, weight=weight, bias=bias, residual=residual, mean=mean, rstd=rstd)
         return y
 
     def backward_kernel(self, dy: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, rstd: Any, training: bool, eps: float) -> Any:
+        return self._backward_kernel(dy, x, weight, bias, None, mean, var, rstd, training, eps)[:3]
+
+    def _backward_kernel(
+        self, dy: Any, x: Any, weight: Any, bias: Any, residual: Any, mean: Any, var: Any, rstd: Any, training: bool, eps: float
+    ) -> Any:
         acc = _dtypes.float64 if x.dtype == _dtypes.float64 else _dtypes.float32
         dx, dw, db = self.device.empty(x.shape, x.dtype), self.device.empty(mean.shape, acc), self.device.empty(mean.shape, acc)
+        dresidual = dx if residual is None else self.device.empty(x.shape, x.dtype)
         if x.size == 0:
             kernels.fill(self.device, dw, 0.0)
             kernels.fill(self.device, db, 0.0)
@@ -277,12 +422,18 @@ class BatchNorm(Op, name="batch_norm"):
             defines = {"WEIGHT": int(weight is not None), "BIAS": int(bias is not None), "RELU": int(self.relu), "TRAIN": int(training)}
             w, b = _present(weight, bias, mean)
             self.launch(
-                "batch_norm.backward", defines, dy=dy, x=x, weight=w, bias=b, mean=mean, spread=rstd if training else var, dx=dx, dw=dw,
-                db=db, **self._shares(x), eps=eps,
+                "batch_norm.backward", {**defines, "RESIDUAL": int(residual is not None)}, dy=dy, x=x, weight=w, bias=b,
+                residual=x if residual is None else residual, mean=mean, spread=rstd if training else var, dx=dx, dresidual=dresidual,
+                dw=dw, db=db, **self._shares(x, 2), eps=eps, given=_given(weight, bias), added=int(residual is not None),
             )  # fmt: skip
-        return dx, dw, db
+        return dx, dw, db, dresidual
 
     def backward_graph(self, dy: Tensor, x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, eps: float) -> Any:
+        return self._backward_graph(dy, x, weight, bias, None, mean, var, training, eps)[:3]
+
+    def _backward_graph(
+        self, dy: Tensor, x: Tensor, weight: Any, bias: Any, residual: Any, mean: Any, var: Any, training: bool, eps: float
+    ) -> Any:
         wide = (1, -1) + (1,) * (x.ndim - 2)
         over = (0, *range(2, x.ndim))
         n = max(x.numel() // max(x.shape[1], 1), 1)
@@ -296,10 +447,11 @@ class BatchNorm(Op, name="batch_norm"):
         scale = rstd if weight is None else rstd * weight.reshape(wide)
         if self.relu:
             before = centred * scale if bias is None else centred * scale + bias.reshape(wide)
+            before = before if residual is None else before + residual
             dy = dy * (before > 0)
         db, dw = dy.sum(over, keepdim=True), (dy * xhat).sum(over, keepdim=True)
         dx = scale * (dy - db / n - xhat * (dw / n)) if training else scale * dy
-        return dx, dw.reshape(x.shape[1]), db.reshape(x.shape[1])
+        return dx, dw.reshape(x.shape[1]), db.reshape(x.shape[1]), dy
 
     def literals() -> Any:
         x = np.array([[1.0, 5.0], [3.0, 5.0]])
@@ -346,13 +498,63 @@ class BatchNormReLU(BatchNorm, name="batch_norm_relu"):
         return Cost(bytes=2 * x.nbytes, flops=9 * x.size)
 
 
+class BatchNormAddReLU(BatchNorm, name="batch_norm_add_relu"):
+    relu = True
+
+    def forward_cpu(  # type: ignore[override]
+        self, x: Any, weight: Any, bias: Any, residual: Any, running_mean: Any, running_var: Any, training: bool, running: Any,
+        momentum: float, eps: float,
+    ) -> Any:  # fmt: skip
+        self.save(residual=residual)
+        return super().forward_cpu(x, weight, bias, running_mean, running_var, training, running, momentum, eps, residual)
+
+    def backward_cpu(self, dy: Any, x: Any, weight: Any, mean: Any, var: Any, rstd: Any, y: Any, training: bool, eps: float) -> Any:
+        return self._backward_cpu(dy, x, weight, mean, var, rstd, y, training, eps)
+
+    def forward_kernel(  # type: ignore[override]
+        self, x: Any, weight: Any, bias: Any, residual: Any, running_mean: Any, running_var: Any, training: bool, running: Any,
+        momentum: float, eps: float,
+    ) -> Any:  # fmt: skip
+        return super().forward_kernel(x, weight, bias, running_mean, running_var, training, running, momentum, eps, residual)
+
+    def backward_kernel(  # type: ignore[override]
+        self, dy: Any, x: Any, weight: Any, bias: Any, residual: Any, mean: Any, var: Any, rstd: Any, training: bool, eps: float
+    ) -> Any:
+        return self._backward_kernel(dy, x, weight, bias, residual, mean, var, rstd, training, eps)
+
+    def backward_graph(  # type: ignore[override]
+        self, dy: Tensor, x: Tensor, weight: Any, bias: Any, residual: Any, mean: Any, var: Any, training: bool, eps: float
+    ) -> Any:
+        return self._backward_graph(dy, x, weight, bias, residual, mean, var, training, eps)
+
+    def literals() -> Any:
+        x, add = np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([[0.5, 2.0], [0.0, -1.0]])
+        yield [x, add, None, None], [[0.0, 2.0], [1.0, 0.0]], dict(training=True, eps=1e-300)
+
+    def samples(rng: Any) -> Any:
+        for shape in [(7, 3), (3, 2, 9, 8), (2, 1, 2100), (2, 3, 64)]:
+            for training in (True, False):
+                yield _sample(rng, shape, training=training, residual=rng.normal(size=shape))
+        yield Sample(rng.normal(size=(4, 3, 2)), rng.normal(size=(4, 3, 2)), None, None, training=True)
+        yield _sample(rng, (0, 3, 2), training=True, residual=np.zeros((0, 3, 2)))
+
+    def errors() -> Any:
+        x = np.zeros((2, 3))
+        yield Sample(x, np.zeros((2, 4)), None, None), RuntimeError, r"residual is \(2, 4\) and input is \(2, 3\); they must be equal"
+        yield Sample(x, x.astype(np.float32), None, None), TypeError, r"residual is float32 and input is float64"
+
+    def cost(x: Any, *_: Any, **__: Any) -> Cost:
+        return Cost(bytes=3 * x.nbytes, flops=10 * x.size)
+
+
 def _samples(rng: Any) -> Any:
     for shape in [(2, 1), (7, 3), (40, 35), (2, 3, 5), (3, 2, 9, 8), (1, 2, 300), (2, 2, 2, 3, 2)]:
         # of two values a channel, xhat is 1 and -1 and dx cancels but for eps: what is left is the rounding of its terms
         yield _sample(rng, shape, training=True, _tolerance=8 if shape == (2, 1) else 1)
         yield _sample(rng, shape)
-    for shape in [(2, 1, 2100), (60, 2, 40)]:  # more than one block a channel: along a plane; along the images
+    for shape in [(2, 1, 2100), (60, 2, 40)]:  # more than one block a channel: along a plane; along the images; a third in one's memory
         yield _sample(rng, shape, training=True)
+    yield _sample(rng, (2, CROWD, 3), training=True)
     x = rng.normal(size=(4, 3, 2))
     yield Sample(x, None, None, training=True, eps=0.1)
     yield Sample(x, bias=rng.normal(size=3), **_statistics(rng, 3))
@@ -367,5 +569,5 @@ def _statistics(rng: Any, C: int) -> dict[str, Any]:
 
 
 def _sample(rng: Any, shape: tuple[int, ...], **options: Any) -> Sample:
-    C = shape[1]
+    C = shape[1]  # of residual, if there is one, as a keyword: running_mean and running_var follow by keyword, too
     return Sample(rng.normal(1, 2, size=shape), weight=rng.normal(size=C), bias=rng.normal(size=C), **_statistics(rng, C), **options)
