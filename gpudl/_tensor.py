@@ -84,11 +84,43 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
     """A Python operator; what is neither number nor data gets its own turn (`tensor == None` is False)."""
 
     def method(self: Tensor, other: Any) -> Any:
-        if not isinstance(other, (Tensor, int, float, np.generic, np.ndarray, list, tuple)):
+        if isinstance(other, np.ndarray):
+            self, other = _meet(self, other, name)
+        elif not isinstance(other, (Tensor, int, float, np.generic, list, tuple)):
             return NotImplemented
         return getattr(ops, name)(other, self) if reflected else getattr(ops, name)(self, other)
 
     return method
+
+
+def _assignment(name: str) -> Callable[..., Any]:
+    """An operator such as +=, in place. With an ndarray it is tensor = tensor + array, as in PyTorch, because the dtype may change."""
+    change = _inplace(name)
+
+    def method(self: Tensor, other: Any) -> Any:
+        return NotImplemented if isinstance(other, np.ndarray) else change(self, other)
+
+    return method
+
+
+def _meet(tensor: Tensor, array: np.ndarray, what: str) -> tuple[Tensor, Tensor]:
+    """A tensor and an ndarray as the operands of a Python operator: both as Tensors, of the dtype in which NumPy lets them meet.
+
+    The array counts as a CPU tensor without gradient. float32 and int64 meet in float64, as in PyTorch, which leaves this case to NumPy.
+    """
+    from gpudl import _creation
+
+    other = _creation.tensor(array, device=cpu)
+    if tensor.dtype == other.dtype and what != "div":
+        return tensor, other
+    if _dtypes.bfloat16 in (tensor.dtype, other.dtype):
+        raise TypeError(
+            f"{what}: a bfloat16 tensor and an ndarray meet in no dtype of NumPy; gpudl.tensor(...) makes a Tensor of the array"
+        )
+    dtype = np.promote_types(tensor.dtype, other.dtype)
+    if what == "div" and not _dtypes.is_float(dtype):
+        dtype = _dtypes.float64
+    return tensor.to(dtype), other.to(dtype)
 
 
 _UNTRACKED = "this view was not made by a view operation inside the graph, so its base would not notice; write base[...] = ... instead"
@@ -279,6 +311,10 @@ class Tensor:
     def _become(self, result: Tensor, what: str) -> Tensor:
         """Take over the value (into the same memory) and the place in the graph of `result`: what every in-place method does."""
         self._check_writable(what)
+        if result.device is not self.device:
+            raise DeviceError(
+                f"{what}: the result is on {result.device} and does not fit in place into a tensor on {self.device}; use .to()"
+            )
         if result.shape != self.shape:
             raise ShapeError(f"{what}: the result is {tuple(result.shape)} and does not fit in place into {tuple(self.shape)}")
         if not _dtypes.can_cast(result.dtype, self.dtype):
@@ -631,34 +667,34 @@ class Tensor:
     # --- operators
     __add__ = _operator("add")
     __radd__ = _operator("add", reflected=True)
-    __iadd__ = _inplace("add")
+    __iadd__ = _assignment("add")
     __sub__ = _operator("sub")
     __rsub__ = _operator("sub", reflected=True)
-    __isub__ = _inplace("sub")
+    __isub__ = _assignment("sub")
     __mul__ = _operator("mul")
     __rmul__ = _operator("mul", reflected=True)
-    __imul__ = _inplace("mul")
+    __imul__ = _assignment("mul")
     __truediv__ = _operator("div")
     __rtruediv__ = _operator("div", reflected=True)
-    __itruediv__ = _inplace("div")
+    __itruediv__ = _assignment("div")
     __floordiv__ = _operator("floor_divide")
     __rfloordiv__ = _operator("floor_divide", reflected=True)
-    __ifloordiv__ = _inplace("floor_divide")
+    __ifloordiv__ = _assignment("floor_divide")
     __mod__ = _operator("remainder")
     __rmod__ = _operator("remainder", reflected=True)
-    __imod__ = _inplace("remainder")
+    __imod__ = _assignment("remainder")
     __pow__ = _operator("pow")
     __rpow__ = _operator("pow", reflected=True)
-    __ipow__ = _inplace("pow")
+    __ipow__ = _assignment("pow")
     __and__ = _operator("bitwise_and")
     __rand__ = _operator("bitwise_and", reflected=True)
-    __iand__ = _inplace("bitwise_and")
+    __iand__ = _assignment("bitwise_and")
     __or__ = _operator("bitwise_or")
     __ror__ = _operator("bitwise_or", reflected=True)
-    __ior__ = _inplace("bitwise_or")
+    __ior__ = _assignment("bitwise_or")
     __xor__ = _operator("bitwise_xor")
     __rxor__ = _operator("bitwise_xor", reflected=True)
-    __ixor__ = _inplace("bitwise_xor")
+    __ixor__ = _assignment("bitwise_xor")
     __eq__ = _operator("eq")
     __ne__ = _operator("ne")
     __lt__ = _operator("lt")
@@ -827,11 +863,8 @@ class Tensor:
     def matmul(self, other: Tensor) -> Tensor:
         return ops.matmul(self, other)
 
-    def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)
+    __matmul__ = _operator("matmul")
+    __rmatmul__ = _operator("matmul", reflected=True)
 
     def mm(self, mat2: Tensor) -> Tensor:
         return ops.mm(self, mat2)

@@ -140,3 +140,58 @@ def test_their_gradients_and_the_gradients_of_those(name: str) -> None:
     functions = {"cumprod": lambda x, y: (x / 6).cumprod(1) * y.T, "einsum": lambda x, y: gpudl.einsum("ij,jk,ij->k", x, y, x),
                  "median": lambda x, y: x.median(1).values * y[0]}  # fmt: skip
     assert gradcheck(functions[name], (x, y)) and gradgradcheck(functions[name], (x, y))
+
+
+def test_operators_take_arrays_of_numpy() -> None:
+    x = gpudl.tensor([1.0, 2.0, 3.0], dtype=gpudl.float64, requires_grad=True)
+    a = np.array([10.0, 20.0, 30.0])
+    for got, want in [
+        (x + a, [11, 22, 33]), (a - x, [9, 18, 27]), (x * a, [10, 40, 90]), (a / x, [10, 10, 10]), (a // x, [10, 10, 10]), (x**a[:1], [1, 1024, 59049]),
+        (x @ a, 140), (a @ x, 140), (np.ones((2, 3)) @ x, [6, 6]), (a > x, [True] * 3), (x == a, [False] * 3), (a != x, [True] * 3),
+        (x + np.array(1.0), [2, 3, 4]), (np.float64(1) - x, [0, -1, -2]),
+    ]:  # fmt: skip
+        assert isinstance(got, gpudl.Tensor) and got.tolist() == want
+    y = a * x
+    a[:] = 0  # what backward reads is a copy
+    (g,) = gpudl.autograd.grad(y, x, gpudl.ones(3, dtype=gpudl.float64))
+    assert g.tolist() == [10, 20, 30]
+    whole = gpudl.tensor([1, 2], dtype=gpudl.float32)
+    assert (whole + np.array([1, 2])).dtype == gpudl.float64 and (np.array([1.0]) * whole).dtype == gpudl.float64
+    assert (gpudl.tensor([1, 2]) / np.array([2, 4])).dtype == gpudl.float64
+    assert (gpudl.tensor([True, False]) & np.array([True, True])).tolist() == [True, False]
+    z = t = gpudl.ones(2)
+    z += np.ones(2)
+    assert z is not t and z.dtype == gpudl.float64 and t.tolist() == [1, 1]  # as in PyTorch
+    for bad, message in [
+        (lambda: whole + np.array(["a", "b"]), "data .* has no tensor dtype"),
+        (lambda: whole.bfloat16() + np.ones(2), "add: a bfloat16 tensor and an ndarray meet in no dtype of NumPy"),
+    ]:
+        with pytest.raises(TypeError, match=message):
+            bad()
+    with pytest.raises(gpudl.ShapeError, match=r"add: shapes \(2,\) and \(3,\) do not broadcast"):
+        whole + np.ones(3)
+
+
+@pytest.mark.emulator
+def test_a_number_on_the_cpu_goes_with_every_device() -> None:
+    x = gpudl.tensor([1.0, 2.0], device="emulator", requires_grad=True)
+    n = gpudl.tensor(3.0, requires_grad=True)
+    for got, want in [
+        (x * n, [3, 6]), (n - x, [2, 1]), (x**n, [1, 8]), (x < n, [True, True]), (gpudl.maximum(n, x), [3, 3]), (x * np.array(2.0), [2, 4]),
+        (gpudl.where(x > 1, x, n), [3, 2]), (gpudl.where(gpudl.tensor(True), x, 0.0), [1, 2]), (x.clamp(max=gpudl.tensor(1.5)), [1, 1.5]),
+        (x.masked_fill(x > 1, n), [1, 3]), (gpudl.lerp(x, x + 1, gpudl.tensor(0.5)), [1.5, 2.5]), (n + x[0], 4),
+    ]:  # fmt: skip
+        assert got.device == x.device and got.tolist() == want
+    gx, gn = gpudl.autograd.grad(x * n * n, (x, n), gpudl.tensor([1.0, 10.0], device="emulator"))
+    assert gx.device == x.device and gx.tolist() == [9, 90] and gn.device == n.device and gn.item() == 2 * 3 * 21
+    x.detach().add_(n.detach())
+    for bad in (
+        lambda: x + gpudl.ones(2),
+        lambda: x[0] + gpudl.ones(2),
+        lambda: x + np.ones(2),
+        lambda: gpudl.where(x > 0, x, gpudl.ones(2)),
+    ):
+        with pytest.raises(gpudl.DeviceError, match="all inputs must be on one device"):
+            bad()
+    with pytest.raises(gpudl.DeviceError, match="add_: the result is on emulator and does not fit in place into a tensor on cpu"):
+        gpudl.tensor(1.0).add_(x.detach()[0])

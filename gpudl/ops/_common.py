@@ -11,6 +11,7 @@ import numpy as np
 
 from gpudl import _dtypes, kernels
 from gpudl._creation import as_host
+from gpudl._device import cpu
 from gpudl._device import device as Device
 from gpudl._errors import DtypeError
 from gpudl._tensor import Tensor, wrap
@@ -66,6 +67,12 @@ def pair(op: str, name: str, value: Any, least: int) -> tuple[int, int]:
     if len(both) != 2 or any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least for v in both):
         raise ValueError(f"{op}: {name} must be an integer or a pair of integers, each at least {least}, not {value!r}")
     return int(both[0]), int(both[1])
+
+
+def together(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """0-d tensors of the CPU moved to the device of the others, as PyTorch allows for numbers; all others stay, for the op to complain of."""
+    away = next((t.device for t in tensors if t.device is not cpu), cpu)
+    return tuple([t.to(away) if t.device is cpu and not t.ndim else t for t in tensors]) if away is not cpu else tensors
 
 
 _constants: dict[tuple[Any, ...], Any] = {}

@@ -378,3 +378,20 @@ def test_trace_and_where_alone() -> None:
     x = rng.normal(size=(3, 4))
     for g, w in zip(gpudl.where(gpudl.tensor(x > 0)), torch.where(torch.tensor(x > 0)), strict=True):
         equal(g, w, "where")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "int16", "bool"])
+@pytest.mark.parametrize("other", ["float64", "float32", "int32", "int64", "bool"])
+def test_operators_with_arrays(dtype: str, other: str) -> None:
+    """Values and dtypes of tensor <op> ndarray wherever PyTorch (which hands it to NumPy) has an answer."""
+    rng = np.random.default_rng(8)
+    data, array = rng.integers(1, 4, size=(2, 3)).astype(dtype), rng.integers(1, 4, size=3).astype(other)
+    for op in ("+", "-", "*", "/", "//", "%", "**", "==", "&", "|"):  # tensor != ndarray is True in PyTorch
+        for a in (array, array[0].reshape(())) if other != "bool" else (array,):
+            try:
+                want = eval(f"x {op} a", {"x": torch.tensor(data), "a": a})
+            except (TypeError, RuntimeError):
+                continue
+            if "bool" in (dtype, other) and (op in ("//", "%", "**", "-") or dtype == other):
+                continue  # where PyTorch itself has no result for two bools, or another than NumPy
+            equal(eval(f"x {op} a", {"x": gpudl.tensor(data), "a": a}), want, (op, dtype, other))
