@@ -52,7 +52,12 @@ def dims(shape: tuple[int, ...], *operands: Any) -> np.ndarray:
 
     An axis of an operand with stride 0 is broadcast. Neighbouring axes that every operand walks through as one become one.
     """
-    strides = [[s // a.itemsize for s in a.strides] for a in operands]
+    return _dims(shape, tuple([(a.strides, a.itemsize) for a in operands]))
+
+
+@functools.lru_cache(4096)
+def _dims(shape: tuple[int, ...], operands: tuple[tuple[tuple[int, ...], int], ...]) -> np.ndarray:
+    strides = [[s // itemsize for s in steps] for steps, itemsize in operands]
     merged: list[list[int]] = []  # [extent, stride of each operand]
     for axis, extent in enumerate(shape):
         step = [s[axis] for s in strides]
@@ -70,6 +75,7 @@ def dims(shape: tuple[int, ...], *operands: Any) -> np.ndarray:
         out["shape"][0, d] = extent
         for k, s in enumerate(step):
             out["stride"][0, k, d] = s
+    out.flags.writeable = False  # it is shared
     return out
 
 
@@ -260,19 +266,14 @@ class Kernel:
             return False
         return self.when is None or bool(self.when(self.scope(scalars, dtype, device)))
 
-    def launch(self, device: Device, arguments: dict[str, Any], defines: Mapping[str, Any]) -> None:
-        arrays = {k: v for k, v in arguments.items() if _is_array(v)}
-        key = (
-            device,
-            tuple(defines.items()) if defines else None,
-            _setting.get() if device.type == "emulator" else None,
-            *[(k, v.shape, v.strides, v.dtype) if k in arrays else (k, v.tobytes()) if isinstance(v, np.ndarray) else (k, type(v), v)
-              for k, v in arguments.items()],
-        )  # fmt: skip
+    def launch(self, device: Device, arguments: dict[str, Any], defines: Mapping[str, Any], key: tuple[Any, ...] | None = None) -> None:
+        """Launch on arguments given by the names of the parameters. key: `signature` of these arguments, where it is known already."""
+        key = signature(device, arguments, defines) if key is None else key
         plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) > 4096:
                 self._plans.clear()
+            arrays = {k: v for k, v in arguments.items() if _is_array(v)}
             plan = self._plans[key] = self._plan(device, arguments, arrays, defines)
         copies, workspace, launches = plan
         values = dict(arguments)
@@ -281,8 +282,9 @@ class Kernel:
         for name in copies:
             values[name] = contiguous(device, values[name])
         if self.align > 1:
-            for name in arrays:
-                values[name] = self._aligned(device, values[name], name, launches)
+            for name, value in arguments.items():
+                if _is_array(value):
+                    values[name] = self._aligned(device, values[name], name, launches)
         self.launches += 1
         for run, names, casts in launches:
             run([casts[n] if n in casts else values[n] for n in names])
@@ -451,7 +453,7 @@ class NumbaKernel(Kernel):
         def run(values: list[Any]) -> None:
             flat = [_memory(device, v) if _is_array(v) else v for v in values]
             if device.type == "emulator":
-                function[grid, block](*flat)
+                function[grid, block, 0, smem](*flat)
                 return
             from numba import cuda
 
@@ -499,6 +501,7 @@ class Ladder:
         self.name, self.rungs = name, rungs
         self.folder = name.replace(".", "/")
         self._choose = choose and Formula(choose)
+        self._chosen: dict[str | None, dict[Any, Kernel]] = {}  # by what `use` picked, then by the launch's signature
         for rung in rungs:
             rung.ladder = self
 
@@ -623,11 +626,39 @@ def launch(
 ) -> Kernel:
     """Launch a rung of the ladder on arguments given by the names of the kernel's parameters; returns the rung that ran."""
     found = _ladders[ladder_name]
-    scalars = {k: v for k, v in arguments.items() if not _is_array(v)}
-    dtype = next((v.dtype for k, v in arguments.items() if k not in scalars), _dtypes.float32)
-    rung = found.choose(scalars, dtype, device, _picked.get() if picked is None else picked)
-    rung.launch(device, arguments, defines or {})
+    use = _picked.get() if picked is None else picked
+    wanted = use.get(ladder_name)
+    key = signature(device, arguments, defines)
+    chosen = found._chosen.get(wanted)
+    if chosen is None or len(chosen) > 4096:
+        chosen = found._chosen[wanted] = {}
+    rung = chosen.get(key)
+    if rung is None:
+        scalars = {k: v for k, v in arguments.items() if not _is_array(v)}
+        dtype = next((v.dtype for k, v in arguments.items() if k not in scalars), _dtypes.float32)
+        rung = found.choose(scalars, dtype, device, use)
+        if wanted in (None, rung.name) and rung.backend == "cuda":  # another rung than the wanted one warns at each launch
+            chosen[key] = rung
+    rung.launch(device, arguments, defines or {}, key)
     return rung
+
+
+def signature(device: Device, arguments: Mapping[str, Any], defines: Mapping[str, Any] | None) -> tuple[Any, ...]:
+    """All that the choice of a rung and the plan of its launch depend on: device, macros, shapes, strides and dtypes, scalars bit for bit."""
+    key: list[Any] = [device, tuple(defines.items()) if defines else None, _setting.get() if device.type == "emulator" else None]
+    for name, value in arguments.items():
+        kind = type(value)
+        if kind is int:
+            key.append((name, value))
+        elif kind is float:  # 0.0 and -0.0 are equal, and NaN is not equal to itself
+            key.append((name, kind, value if value and value == value else str(value)))
+        elif isinstance(value, np.generic) or (kind is np.ndarray and value.dtype.names is not None):
+            key.append((name, kind, value.tobytes()))
+        elif hasattr(value, "strides"):
+            key.append((name, value.shape, value.strides, value.dtype))
+        else:
+            key.append((name, kind, value))
+    return tuple(key)
 
 
 def picked() -> Mapping[str, str]:

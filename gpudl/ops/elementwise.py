@@ -20,11 +20,11 @@ import numpy as np
 
 from gpudl import _dtypes, kernels
 from gpudl._creation import zeros_like
-from gpudl._dtypes import ALL, C_NAMES, bool_, float32, int64
+from gpudl._dtypes import ALL, C_NAMES, bool_, float32, float64, int64
 from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
-from gpudl.kernels import Kernel, ceil_div, ladder
+from gpudl.kernels import Kernel, NumbaKernel, ceil_div, ladder
 from gpudl.ops._common import check_tensor, constant, select, together
 from gpudl.ops.copy import clone
 
@@ -46,7 +46,9 @@ def pick(size: int, itemsize: int, sms: int) -> str:
     return "04_several" if size * itemsize >= 2048 * sms * 16 * UNROLL else "03_vector"
 
 
-def rungs(name: str, strided: tuple[str, ...], traffic: Callable[..., float], several: int = UNROLL, scalars: bool = False, vectors: Any = None) -> None:
+def rungs(
+    name: str, strided: tuple[str, ...], traffic: Callable[..., float], several: int = UNROLL, scalars: bool = False, vectors: Any = None, numba: str = ""
+) -> None:  # fmt: skip
     """The ladder of an elementwise family over operands of these names: the same ideas in every family. vectors: 03's own traffic."""
     settings: dict[str, Any] = dict(block=BLOCK, BLOCK=BLOCK, dtypes=ALL, strided=strided, traffic=traffic)
     settings_flat = settings | {"when": lambda dims: is_flat(dims, len(strided), scalars)}
@@ -62,12 +64,14 @@ def rungs(name: str, strided: tuple[str, ...], traffic: Callable[..., float], se
     if several:
         grid = lambda size, sms, itemsize: min(max(size * itemsize // (16 * BLOCK * several), 1), 16 * sms)  # as many as have whole rounds
         found.append(Kernel("04_several.cu", grid=grid, UNROLL=several, **settings_flat))
+    if numba:
+        found.insert(0, NumbaKernel(numba, grid=lambda size: ceil_div(size, 64), **settings_flat | {"block": 64, "dtypes": (float32, float64)}))
     ladder(name, *found, choose=pick if several else None)
 
 
 # Traffic is that of dense operands of one dtype; a cast, a bool result or an operand that is broadcast asks for less.
-rungs("unary.forward", ("x",), lambda size, itemsize: 2 * size * itemsize)
-rungs("unary.backward", ("dy", "v"), lambda size, itemsize: 3 * size * itemsize)
+rungs("unary.forward", ("x",), lambda size, itemsize: 2 * size * itemsize, numba="forward_flat")
+rungs("unary.backward", ("dy", "v"), lambda size, itemsize: 3 * size * itemsize, numba="backward_flat")
 rungs("binary.forward", ("a", "b"), lambda size, itemsize: 3 * size * itemsize, several=2, scalars=True)
 rungs("binary.backward", ("dy", "a", "b"), lambda size, itemsize, need: (3 + (need + 1) // 2) * size * itemsize, several=2, scalars=True)
 rungs(

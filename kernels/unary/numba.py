@@ -5,10 +5,19 @@ import math
 
 from numba import cuda
 
+from gpudl import KernelError
+
 
 @cuda.jit(device=True)
 def sigmoid(x):
     return C(1) / (C(1) + math.exp(-x)) if x > 0 else math.exp(x) / (C(1) + math.exp(x))
+
+
+@cuda.jit(device=True)
+def gelu_tanh_slope(x):
+    t = math.tanh(C(0.79788456080286535588) * (x + C(0.044715) * x * x * x))
+    du = C(0.79788456080286535588) * (C(1) + C(0.134145) * x * x)
+    return C(0.5) * (C(1) + t) + C(0.5) * x * (C(1) - t * t) * du
 
 
 FORWARD = {  # of x and two numbers of the call; kinks and NaN as in functions.cuh
@@ -20,7 +29,17 @@ FORWARD = {  # of x and two numbers of the call; kinks and NaN as in functions.c
     "tanh_fwd": lambda x, p, q: math.tanh(x),
     "softsign_fwd": lambda x, p, q: x / (C(1) + abs(x)),
     "gelu_fwd": lambda x, p, q: C(0.5) * x * (C(1) + math.erf(x * C(0.70710678118654752440))),
+    "softplus_fwd": lambda x, beta, threshold: x if x * beta > threshold else math.log1p(math.exp(x * beta)) / beta,
+    "gelu_tanh_fwd": lambda x, p, q: (
+        C(0.5) * x * (C(1) + math.tanh(C(0.79788456080286535588) * (x + C(0.044715) * x * x * x)))
+    ),
+    "exp_fwd": lambda x, p, q: math.exp(x),
+    "log_fwd": lambda x, p, q: math.log(x),
+    "sqrt_fwd": lambda x, p, q: math.sqrt(x),
+    "neg_fwd": lambda x, p, q: -x,
+    "square_fwd": lambda x, p, q: x * x,
     "abs_fwd": lambda x, p, q: abs(x),
+    "isnan_fwd": lambda x, p, q: x != x,
 }
 BACKWARD = {  # of dy and v, which is the output where the derivative is shortest in it, else the input
     "relu_bwd": lambda dy, y, p, q: C(0) if y <= 0 else dy,
@@ -33,8 +52,16 @@ BACKWARD = {  # of dy and v, which is the output where the derivative is shortes
     "gelu_bwd": lambda dy, x, p, q: (
         dy * (C(0.5) * (C(1) + math.erf(x * C(0.70710678118654752440))) + x * C(0.39894228040143267794) * math.exp(C(-0.5) * x * x))
     ),
+    "softplus_bwd": lambda dy, x, beta, threshold: dy if x * beta > threshold else dy * sigmoid(x * beta),
+    "gelu_tanh_bwd": lambda dy, x, p, q: dy * gelu_tanh_slope(x),
+    "exp_bwd": lambda dy, y, p, q: dy * y,
+    "log_bwd": lambda dy, x, p, q: dy / x,
+    "sqrt_bwd": lambda dy, y, p, q: dy / (y + y),
+    "square_bwd": lambda dy, x, p, q: dy * (x + x),
     "abs_bwd": lambda dy, x, p, q: dy if x > 0 else -dy if x < 0 else dy * x,
 }
+if F not in FORWARD | BACKWARD:
+    raise KernelError(f"unary/numba.py has no {F}; it has the activations. Another rung of the ladder has every function")
 f = cuda.jit(device=True)((FORWARD | BACKWARD)[F])
 
 
