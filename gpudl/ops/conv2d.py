@@ -6,15 +6,17 @@ operand, and the gradients of each are the two others, so gradients of gradients
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from gpudl._cpu import conv as cpu
+from gpudl._dtypes import bfloat16, float16, float32, float64
 from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
-from gpudl.kernels import Kernel, Step, ceil_div, ladder
+from gpudl.kernels import Kernel, NumbaKernel, Step, ceil_div, ladder
 from gpudl.ops import _epilogue, pool
 from gpudl.ops._common import check_float, check_tensor, pair
 from gpudl.ops.pool import MaxUnpool, launch_max_pool, launch_unpool
@@ -24,6 +26,9 @@ BM, BN, BK, TM, TN = 32, 64, 16, 4, 4  # filters and places of a block's tile, s
 CHUNK = 1024  # places that one block of wgrad sums over
 tiles = dict(BM=BM, BN=BN, BK=BK, TM=TM, TN=TN)
 THREADS = BM * BN // (TM * TN)
+warp_tiles = dict(BM=64, BN=128, BK=8, WM=32, WN=64, TM=8, TN=8, BLOCK=BLOCK)  # 64 filters: a ResNet's first layers have no more
+SMEM = 48 * 1024  # what a block has without asking for more
+SINGLE = (float16, bfloat16, float32)  # types whose sums are kept in float
 
 
 def products(N: int, C: int, K: int, R: int, S: int, P: int, Q: int, groups: int, itemsize: int) -> int:
@@ -31,35 +36,276 @@ def products(N: int, C: int, K: int, R: int, S: int, P: int, Q: int, groups: int
     return itemsize * N * K * P * Q * (C // groups) * R * S
 
 
+def piece(n: int, stride: int, filter: int, dilation: int) -> int:
+    """Rows of the image under n rows of results."""
+    return (n - 1) * stride + (filter - 1) * dilation + 1
+
+
+def padded(n: int, tile: int) -> int:
+    return ceil_div(n, tile) * tile
+
+
+def turned(taps: Any, C: int, K: int, groups: int, BM: int, BK: int) -> tuple[int, int, int, int]:
+    """Shape of filters turned round: k last, channels and filters padded to whole tiles."""
+    return groups, taps, padded(C // groups, BK), padded(K // groups, BM)
+
+
+def filters(name: str, taps: int | None = None) -> Step:
+    """The step that turns the filters; taps where it writes other than R * S of them."""
+    if taps is None:
+        return Step(name, grid=lambda C, K, R, S, groups, BM, BK: ceil_div(math.prod(turned(R * S, C, K, groups, BM, BK)), BLOCK), block=BLOCK)
+    return Step(name, grid=lambda C, K, groups, BM, BK: ceil_div(math.prod(turned(1, C, K, groups, BM, BK)), BLOCK), block=BLOCK)
+
+
+def warp_grid(N: int, K: int, P: int, Q: int, groups: int, BM: int, BN: int) -> tuple[int, int]:
+    return ceil_div(N * P * Q, BN) * ceil_div(K // groups, BM), groups
+
+
+def warp_traffic(N: int, C: int, K: int, R: int, S: int, P: int, Q: int, groups: int, itemsize: int, BM: int, BN: int) -> float:
+    """Images in their own type, turned filters in the sums', the results, and what turning takes."""
+    acc, weights = max(itemsize, 4), K * C // groups * R * S
+    return N * K * P * Q * (C // groups * R * S * (itemsize / BM + acc / BN) + itemsize) + (itemsize + acc) * weights
+
+
+def pieces(N: int, K: int, P: int, Q: int, groups: int, KB: int, TI: int, TJ: int) -> int:
+    """Blocks of a direct convolution."""
+    return N * groups * ceil_div(K // groups, KB) * ceil_div(P, TI) * ceil_div(Q, TJ)
+
+
+def direct_bytes(
+    C: int, K: int, R: int, S: int, stride_h: int, stride_w: int, dilation_h: int, dilation_w: int, groups: int, itemsize: int, KB: int, TI: int, TJ: int
+) -> int:
+    """Shared memory of a direct convolution for one channel: the piece under TI x TJ places and KB filters."""
+    return max(itemsize, 4) * (piece(TI, stride_h, R, dilation_h) * piece(TJ, stride_w, S, dilation_w) + KB * R * S)
+
+
+def small_bytes(
+    C: int, R: int, S: int, stride_h: int, stride_w: int, dilation_h: int, dilation_w: int, groups: int, itemsize: int, KB: int, WARPS: int, TP: int
+) -> int:
+    """Shared memory of 08_small_channel: every channel of a group."""
+    return C // groups * max(itemsize, 4) * (piece(WARPS * TP, stride_h, R, dilation_h) * piece(32, stride_w, S, dilation_w) + KB * R * S)
+
+
+def plane_bytes(
+    C: int, K: int, R: int, S: int, stride_h: int, stride_w: int, dilation_h: int, dilation_w: int, itemsize: int, WARPS: int, TP: int
+) -> int:
+    """Shared memory of 10_depthwise: one channel, in rows an odd multiple of 16 long, and its filters."""
+    pitch = (piece(16, stride_w, S, dilation_w) + 15) // 32 * 32 + 16
+    return max(itemsize, 4) * (piece(2 * WARPS * TP, stride_h, R, dilation_h) * pitch + K // C * R * S)
+
+
+def winograd_tiles(N: int, P: int, Q: int) -> int:
+    return N * ceil_div(P, 2) * ceil_div(Q, 2)
+
+
+def winograd(R: int, S: int, stride_h: int, stride_w: int, dilation_h: int, dilation_w: int, groups: int) -> bool:
+    return (R, S) == (3, 3) and stride_h == stride_w == dilation_h == dilation_w == 1 and groups < 65536
+
+
+def pointwise(R: int, S: int, P: int, Q: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int, groups: int) -> bool:
+    return R == S == stride_h == stride_w == 1 and pad_h == pad_w == 0 and P * Q % 4 == 0 and groups < 65536
+
+
+def forward_rung(C: int, K: int, R: int, S: int, stride_h: int, stride_w: int, dilation_h: int, dilation_w: int, groups: int, dtype: Any, arch: int) -> str:
+    """The dispatch rule: which rung computes y. By arithmetic (kernels/conv2d/README.md), not yet by measurement."""
+    c, k = C // groups, K // groups  # of one group
+    if c == 1 and k <= 4 and groups > 1:
+        return "10_depthwise"
+    if c <= 4:
+        return "08_small_channel"
+    if dtype == float64:
+        return "04_implicit_gemm"
+    if R == S == 1 and dtype == float32 and arch >= 80:
+        return "11_pointwise"
+    if min(c, k) >= 32 and winograd(R, S, stride_h, stride_w, dilation_h, dilation_w, groups):
+        return "09_winograd"
+    if k <= 32:  # half a tile of 64 filters, or less
+        return "05_taps" if c % BK == 0 else "04_implicit_gemm"
+    return "07_async" if dtype == float32 and arch >= 80 else "06_warp_tile"
+
+
+numba: dict[str, Any] = dict(BIAS=0, ACT="identity", TI=4, TJ=8, KB=2, dtypes=(float32, float64))
 ladder(  # first to last: the order of the lesson
     "conv2d.forward",
+    NumbaKernel("forward_naive", grid=lambda N, K, P, Q: ceil_div(N * K * P * Q, 64), block=64, **numba),
+    NumbaKernel(
+        "forward_shared_tile",
+        grid=pieces,
+        block=lambda TI, TJ: TI * TJ,
+        smem=direct_bytes,
+        when=lambda C, K, R, S, stride_h, stride_w, dilation_h, dilation_w, groups, itemsize, KB, TI, TJ: (
+            direct_bytes(C, K, R, S, stride_h, stride_w, dilation_h, dilation_w, groups, itemsize, KB, TI, TJ) <= SMEM
+        ),
+        **numba,
+    ),
     Kernel(
         "01_naive.cu",
         grid=lambda N, K, P, Q: ceil_div(N * K * P * Q, BLOCK),
         block=BLOCK,
         BLOCK=BLOCK,
-        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: 2 * products(N, C, K, R, S, P, Q, groups, itemsize),
+        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: 2 * products(N, C, K, R, S, P, Q, groups, itemsize) + itemsize * N * K * P * Q,
     ),
     Kernel(
-        "02_implicit_gemm.cu",
+        "02_shared_tile.cu",
+        grid=pieces,
+        block=lambda TI, TJ: TI * TJ,
+        smem=direct_bytes,
+        when=lambda C, K, R, S, stride_h, stride_w, dilation_h, dilation_w, groups, itemsize, KB, TI, TJ: (
+            direct_bytes(C, K, R, S, stride_h, stride_w, dilation_h, dilation_w, groups, itemsize, KB, TI, TJ) <= SMEM
+        ),
+        traffic=lambda N, C, K, R, S, P, Q, stride_h, stride_w, dilation_h, dilation_w, groups, itemsize, KB, TI, TJ: (
+            itemsize * (N * K * P * Q + pieces(N, K, P, Q, groups, KB, TI, TJ) * (C // groups)
+                        * (piece(TI, stride_h, R, dilation_h) * piece(TJ, stride_w, S, dilation_w) + KB * R * S))
+        ),
+        TI=16,
+        TJ=16,
+        KB=8,
+    ),
+    Kernel(
+        "03_im2col.cu",
+        Step("im2col", grid=lambda N, C, R, S, P, Q: ceil_div(N * C * R * S * P * Q, BLOCK), block=BLOCK),
+        Step("conv2d_fwd", grid=lambda N, K, P, Q, groups: (ceil_div(N * P * Q, BN) * ceil_div(K // groups, BM), groups), block=THREADS),
+        workspace={"patches": lambda N, C, R, S, P, Q, dtype: ((C * R * S, N * P * Q), dtype)},
+        when=lambda N, C, R, S, P, Q, groups, itemsize: groups < 65536 and itemsize * N * C * R * S * P * Q <= 2**32,
+        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: (
+            products(N, C, K, R, S, P, Q, groups, itemsize) * (1 / BM + 1 / BN) + itemsize * N * P * Q * (2 * C * R * S + K)
+        ),
+        BLOCK=BLOCK,
+        **tiles,
+    ),
+    Kernel(
+        "04_implicit_gemm.cu",
         grid=lambda N, K, P, Q, groups: (ceil_div(N * P * Q, BN) * ceil_div(K // groups, BM), groups),
         block=THREADS,
         when=lambda groups: groups < 65536,
-        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: products(N, C, K, R, S, P, Q, groups, itemsize) * (1 / BM + 1 / BN),
+        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: (
+            products(N, C, K, R, S, P, Q, groups, itemsize) * (1 / BM + 1 / BN) + itemsize * N * K * P * Q
+        ),
         **tiles,
     ),
-)
+    Kernel(
+        "05_taps.cu",
+        filters("turn_filters"),
+        Step("conv2d_fwd", grid=warp_grid, block=THREADS),
+        workspace={"turned": lambda C, K, R, S, groups, BM, BK: (turned(R * S, C, K, groups, BM, BK), "acc")},
+        when=lambda groups: groups < 65536,
+        traffic=warp_traffic,
+        BLOCK=BLOCK,
+        **tiles,
+    ),
+    Kernel(
+        "06_warp_tile.cu",
+        filters("turn_filters"),
+        Step("conv2d_fwd", grid=warp_grid, block=warp_tiles["BN"]),
+        workspace={"turned": lambda C, K, R, S, groups, BM, BK: (turned(R * S, C, K, groups, BM, BK), "acc")},
+        dtypes=SINGLE,
+        when=lambda groups: groups < 65536,
+        traffic=warp_traffic,
+        **warp_tiles,
+    ),
+    Kernel(
+        "07_async.cu",
+        filters("turn_filters"),
+        Step("conv2d_fwd", grid=warp_grid, block=warp_tiles["BN"]),
+        workspace={"turned": lambda C, K, R, S, groups, BM, BK: (turned(R * S, C, K, groups, BM, BK), "acc")},
+        dtypes=(float32,),
+        arch=80,
+        when=lambda groups: groups < 65536,
+        traffic=warp_traffic,
+        STAGES=4,
+        **warp_tiles,
+    ),
+    Kernel(
+        "08_small_channel.cu",
+        grid=lambda N, K, P, Q, groups, KB, WARPS, TP: pieces(N, K, P, Q, groups, KB, WARPS * TP, 32),
+        block=lambda WARPS: (32, WARPS),
+        smem=small_bytes,
+        when=lambda C, R, S, stride_h, stride_w, dilation_h, dilation_w, groups, itemsize, KB, WARPS, TP: (
+            C // groups <= 4 and small_bytes(C, R, S, stride_h, stride_w, dilation_h, dilation_w, groups, itemsize, KB, WARPS, TP) <= SMEM
+        ),
+        traffic=lambda N, C, K, R, S, P, Q, stride_h, stride_w, dilation_h, dilation_w, groups, itemsize, KB, WARPS, TP: (
+            itemsize * (N * K * P * Q + pieces(N, K, P, Q, groups, KB, WARPS * TP, 32) * (C // groups)
+                        * (piece(WARPS * TP, stride_h, R, dilation_h) * piece(32, stride_w, S, dilation_w) + KB * R * S))
+        ),
+        KB=8,
+        WARPS=4,
+        TP=4,
+    ),
+    Kernel(
+        "09_winograd.cu",
+        filters("transform_filters", 16),
+        Step(
+            "conv2d_fwd",
+            grid=lambda N, K, P, Q, groups, BM, BN: (ceil_div(winograd_tiles(N, P, Q), BN) * ceil_div(K // groups, BM), groups),
+            block=256,
+        ),
+        workspace={"turned": lambda C, K, groups, BM, BK: (turned(16, C, K, groups, BM, BK), "acc")},
+        dtypes=SINGLE,
+        when=winograd,
+        traffic=lambda N, C, K, P, Q, groups, itemsize, BM, BN: (
+            16 * itemsize * winograd_tiles(N, P, Q) * C * ceil_div(K // groups, BM)
+            + K * C // groups * (16 * max(itemsize, 4) * (ceil_div(winograd_tiles(N, P, Q), BN) + 1) + 9 * itemsize)
+            + itemsize * N * K * P * Q
+        ),
+        BM=32,
+        BN=32,
+        BK=8,
+        BLOCK=BLOCK,
+    ),
+    Kernel(
+        "10_depthwise.cu",
+        grid=lambda N, C, P, Q, WARPS, TP: pieces(N, C, P, Q, C, 1, 2 * WARPS * TP, 16),
+        block=lambda WARPS: 32 * WARPS,
+        smem=plane_bytes,
+        when=lambda C, K, R, S, stride_h, stride_w, dilation_h, dilation_w, groups, itemsize, WARPS, TP: (
+            C == groups and plane_bytes(C, K, R, S, stride_h, stride_w, dilation_h, dilation_w, itemsize, WARPS, TP) <= SMEM
+        ),
+        traffic=lambda N, C, K, R, S, P, Q, stride_h, stride_w, dilation_h, dilation_w, itemsize, WARPS, TP: (
+            itemsize * (N * K * P * Q + pieces(N, C, P, Q, C, 1, 2 * WARPS * TP, 16)
+                        * (piece(2 * WARPS * TP, stride_h, R, dilation_h) * piece(16, stride_w, S, dilation_w) + K // C * R * S))
+        ),
+        WARPS=4,
+        TP=2,
+    ),
+    Kernel(
+        "11_pointwise.cu",
+        filters("turn_filters"),
+        Step("conv2d_fwd", grid=warp_grid, block=warp_tiles["BN"]),
+        workspace={"turned": lambda C, K, R, S, groups, BM, BK: (turned(R * S, C, K, groups, BM, BK), "acc")},
+        dtypes=(float32,),
+        arch=80,
+        align=16,
+        when=pointwise,
+        traffic=warp_traffic,
+        STAGES=4,
+        **warp_tiles,
+    ),
+    choose=forward_rung,
+)  # fmt: skip
 ladder(
     "conv2d.dgrad",
     Kernel(
         "01_naive.cu",
+        Step("conv2d_bwd_zero", grid=lambda N, C, H, W: ceil_div(N * C * H * W, BLOCK), block=BLOCK),
+        Step("conv2d_bwd_dx", grid=lambda N, K, P, Q: ceil_div(N * K * P * Q, BLOCK), block=BLOCK),
+        Step("conv2d_bwd_round", grid=lambda N, C, H, W: ceil_div(N * C * H * W, BLOCK), block=BLOCK),
+        workspace={"sums": lambda N, C, H, W: ((N, C, H, W), "acc")},
+        deterministic=False,
+        BLOCK=BLOCK,
+        traffic=lambda N, C, H, W, K, R, S, P, Q, groups, itemsize: (
+            products(N, C, K, R, S, P, Q, groups, itemsize) * (1 + 2 * max(itemsize, 4) / itemsize)
+            + N * C * H * W * (2 * max(itemsize, 4) + itemsize) + itemsize * N * K * P * Q
+        ),
+    ),
+    Kernel(
+        "02_gather.cu",
         grid=lambda N, C, H, W: ceil_div(N * C * H * W, BLOCK),
         block=BLOCK,
         BLOCK=BLOCK,
         traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: 2 * products(N, C, K, R, S, P, Q, groups, itemsize),
     ),
     Kernel(
-        "02_implicit_gemm.cu",
+        "03_implicit_gemm.cu",
         grid=lambda N, C, H, W, groups: (ceil_div(N * H * W, BN) * ceil_div(C // groups, BM), groups),
         block=THREADS,
         when=lambda groups: groups < 65536,
@@ -105,9 +351,9 @@ ladder(
 TI, TJ, WARPS = 8, 8, 4  # pooled results of a block; its threads share the filters in WARPS parts
 
 
-def piece(n: int, step: int, spread: int, window: int, stride: int, dilation: int, filter: int) -> int:
+def pool_piece(n: int, step: int, spread: int, window: int, stride: int, dilation: int, filter: int) -> int:
     """Rows of the image under n rows of pooled results."""
-    return ((n - 1) * step + (window - 1) * spread) * stride + (filter - 1) * dilation + 1
+    return piece((n - 1) * step + (window - 1) * spread + 1, stride, filter, dilation)
 
 
 ladder(
@@ -389,7 +635,10 @@ class Conv2d(Op, name="conv2d", function="_conv2d"):
             ((1, 2, 3, 3), (2, 2, 2, 2), 1, 2, 3, 1),
             ((2, 3, 4, 4), (2, 3, 4, 4), 1, "valid", 1, 1),
             ((0, 2, 4, 4), (3, 2, 3, 3), 1, 1, 1, 1),
-            ((1, 17, 6, 19), (33, 17, 3, 3), 1, 1, 1, 1),
+            ((1, 17, 6, 19), (33, 17, 2, 2), 1, 1, 1, 1),
+            ((1, 10, 7, 10), (12, 5, 3, 3), 1, 2, 1, 2),
+            ((3, 9, 6, 8), (66, 9, 1, 1), 1, 0, 1, 1),
+            ((1, 2, 19, 35), (10, 1, 3, 5), 1, (0, 2), (2, 1), 2),
         ]:
             yield Sample(n(size=x), n(size=w), n(size=w[0]), stride, padding, dilation, groups, None)
         yield Sample(n(size=(3, 6, 6)), n(size=(2, 3, 3, 3)), None, 1, 1, 1, 1, None)
@@ -451,7 +700,7 @@ class Conv2dPool(Op, name="conv2d_relu_max_pool2d"):
             launch_max_pool(self, middle, y, at, **pool)
         else:
             at = self.device.empty(y.shape, np.uint8)
-            rows, cols = (piece(n, *v) for n, *v in zip((TI, TJ), step, spread, window, stride, dilation, w.shape[2:]))
+            rows, cols = (pool_piece(n, *v) for n, *v in zip((TI, TJ), step, spread, window, stride, dilation, w.shape[2:]))
             self.launch(
                 "conv2d_relu_max_pool2d.forward", _epilogue.defines(b is not None, act), x=x, w=w, bias=w if b is None else b, z=y, at=at,
                 **_scalars(x.shape, w.shape, (*y.shape[:2], *size), stride, pad, dilation, groups), I=out[0], J=out[1], A=window[0], B=window[1],

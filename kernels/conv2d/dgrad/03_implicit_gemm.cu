@@ -1,4 +1,4 @@
-// 02_implicit_gemm: the product of w turned (Cg x Kg*R*S) and the patches of dy (Kg*R*S x N*H*W), which are gathered tile by tile.
+// 03_implicit_gemm: the product of w turned (Cg x Kg*R*S) and the patches of dy (Kg*R*S x N*H*W), which are gathered tile by tile.
 //
 // Computes   dx[n, c, h, w] = sum_krs dy[n, k, p, q] * w[k, c, r, s] over the p, q with p*stride_h + r*dilation_h - pad_h = h, w likewise;
 //            dy (N, K, P, Q), w (K, Cg, R, S), dx (N, C, H, W) contiguous, Cg = C/groups; any sizes >= 1
@@ -6,7 +6,7 @@
 // FLOPs      2*N*C*H*W*Kg*R*S, Kg = K/groups (those that a stride leaves out multiply a zero)
 // Traffic    sizeof(T)*N*C*H*W*Kg*R*S*(1/BM + 1/BN) + sizeof(T)*N*C*H*W B requested; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
 // Intensity  2/(1/BM + 1/BN)/sizeof(T) FLOP/B requested
-// Since 01   a block shares filters and patches of dy through shared memory, a thread sums TM channels at TN places in registers
+// Since 02   a block shares filters and patches of dy through shared memory, a thread sums TM channels at TN places in registers
 // Numerics   fp32 (fp64 for double), summed in order of k, r, s; no atomics: repeatable bit for bit
 // Source     Chetlur et al. 2014, "cuDNN: Efficient Primitives for Deep Learning", arXiv:1410.0759
 #include "common.cuh"

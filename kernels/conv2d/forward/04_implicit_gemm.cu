@@ -1,4 +1,4 @@
-// 02_implicit_gemm: the product of w (Kg x Cg*R*S) and the image's patches (Cg*R*S x N*P*Q), which are gathered tile by tile, never stored.
+// 04_implicit_gemm: the patches (Cg*R*S x N*P*Q) are gathered from the image tile by tile, and never stored.
 //
 // Computes   y[n, k, p, q] = ACT(bias[k] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
 //            x (N, C, H, W), w (K, Cg, R, S), y (N, K, P, Q) contiguous, Cg = C/groups; zero outside the image; any sizes >= 1
@@ -6,7 +6,7 @@
 // FLOPs      2*N*K*P*Q*Cg*R*S
 // Traffic    sizeof(T)*N*K*P*Q*Cg*R*S*(1/BM + 1/BN) + sizeof(T)*N*K*P*Q B requested; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
 // Intensity  2/(1/BM + 1/BN)/sizeof(T) FLOP/B requested
-// Since 01   a block shares its filters and patches through shared memory, a thread sums TM filters at TN places in registers
+// Since 03   one launch, no scratch memory: two divisions for each element gathered, in place of a write and a read
 // Numerics   fp32 (fp64 for double), summed in order of c, r, s
 // Source     Chetlur et al. 2014, "cuDNN: Efficient Primitives for Deep Learning", arXiv:1410.0759
 #include "epilogue/epilogue.cuh"

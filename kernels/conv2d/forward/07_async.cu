@@ -1,0 +1,113 @@
+// 07_async: tiles travel to shared memory by cp.async, STAGES - 1 of them under way while one is multiplied.
+//
+// Computes   y[n, k, p, q] = ACT(bias[k] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
+//            x (N, C, H, W), w (K, Cg, R, S), y (N, K, P, Q) contiguous, Cg = C/groups; zero outside the image; any sizes >= 1
+// Launch     grid ceil(K/groups padded to BM * C/groups padded to BK * groups*R*S / BLOCK), block BLOCK; then
+//            grid (ceil(N*P*Q/BN)*ceil(Kg/BM), groups), block THREADS = BM*BN/(TM*TN) = BN, static smem STAGES*BK*(BM+BN)*sizeof(T) B
+// FLOPs      2*N*K*P*Q*Cg*R*S, Cg rounded up to a multiple of BK
+// Traffic    sizeof(T)*(N*K*P*Q*Cg*R*S/BM + N*K*P*Q) + sizeof(acc_t)*N*K*P*Q*Cg*R*S/BN B requested, and (sizeof(T) + sizeof(acc_t))*K*Cg*R*S B
+//            to turn the filters; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
+// Intensity  2/(1/BM + 1/BN)/sizeof(T) FLOP/B requested
+// Since 06   no load is waited for at once, and one barrier a tile in place of two; a copy of 0 bytes writes the zero outside the image. cp.async
+//            cannot convert, so T is the type of the sums
+// Numerics   fp32, summed in order of r, s, c; float alone
+// Source     PTX ISA, "cp.async"; Kerr 2020, "Developing CUDA Kernels to Push Tensor Cores to the Absolute Limit on NVIDIA A100" (multistage)
+#include "epilogue/epilogue.cuh"
+
+constexpr int ROWS = WM / TM, COLS = WN / TN, THREADS = BM * BN / (TM * TN);  // lanes of a warp, down and across
+constexpr int V = 16 / sizeof(acc_t);  // sums in 16 bytes
+static_assert(BM % WM == 0 && BN % WN == 0 && ROWS * COLS == 32, "the block tile is made of whole warp tiles, and these of 32 thread tiles");
+static_assert(TM % V == 0 && TN % V == 0 && THREADS == BN, "and the tiles of whole vectors; a thread gathers for one place");
+static_assert(sizeof(T) == sizeof(acc_t) && sizeof(T) == 4 && STAGES >= 2, "cp.async copies 4 bytes or more, and does not convert");
+typedef Vec<acc_t, V> Sums;
+
+// turned (groups, R*S, Cp, Kp): w with k last, Cg and Kg padded to multiples of BK and BM by zeros.
+extern "C" __global__ void turn_filters(const T* __restrict__ w, acc_t* __restrict__ turned, int C, int K, int R, int S, int groups) {
+    const int Cg = C / groups, Kg = K / groups, Cp = (Cg + BK - 1) / BK * BK, Kp = (Kg + BM - 1) / BM * BM;
+    const int64_t i = blockIdx.x * int64_t(BLOCK) + threadIdx.x;
+    if (i >= int64_t(groups) * R * S * Cp * Kp) return;
+    const int k = i % Kp, c = i / Kp % Cp, tap = i / (int64_t(Kp) * Cp) % (R * S), g = i / (int64_t(Kp) * Cp * R * S);
+    turned[i] = k < Kg && c < Cg ? acc_t(w[((int64_t(g) * Kg + k) * Cg + c) * (R * S) + tap]) : acc_t(0);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 3)
+    conv2d_fwd(const T* __restrict__ x, const acc_t* __restrict__ turned, const T* __restrict__ bias, T* __restrict__ y, int64_t N, int C,
+               int H, int W, int K, int R, int S, int P, int Q, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h,
+               int dilation_w, int groups) {
+    __shared__ __align__(16) acc_t Ws[STAGES][BK][BM], Xs[STAGES][BK][BN];
+    const int tid = threadIdx.x, lane = tid % 32, warp = tid / 32, tx = lane % COLS, ty = lane / COLS, g = blockIdx.y;
+    const int wm = warp / (BN / WN) * WM, wn = warp % (BN / WN) * WN;  // where the warp's tile lies in the block's
+    const int Cg = C / groups, Kg = K / groups, Cp = (Cg + BK - 1) / BK * BK, Kp = (Kg + BM - 1) / BM * BM;
+    const int down = Kp / BM;
+    const int k0 = blockIdx.x % down * BM;
+    const int64_t HW = int64_t(H) * W, PQ = int64_t(P) * Q, places = N * PQ, j0 = blockIdx.x / down * int64_t(BN);
+    turned += int64_t(g) * R * S * Cp * Kp + k0;
+    // the place that this thread gathers for
+    const int64_t mine = j0 + tid, n = mine / PQ;
+    const int64_t top = mine % PQ / Q * stride_h - pad_h, left = mine % Q * stride_w - pad_w;
+    x += (n * C + g * Cg) * HW;
+    // what is copied next: a tap, a step along c, and for this tap whether the place lies inside the image
+    int tap = 0, c0 = 0;
+    bool inside = false;
+    const T* from = x;
+    auto aim = [&]() {
+        const int64_t h = top + int64_t(tap / S) * dilation_h, v = left + int64_t(tap % S) * dilation_w;
+        inside = mine < places && h >= 0 && h < H && v >= 0 && v < W;
+        from = x + h * W + v;
+    };
+    auto copy = [&](int slot) {
+        if (tap < R * S) {
+            for (int i = tid * V; i < BM * BK; i += THREADS * V)
+                cp_async_16(&Ws[slot][i / BM][i % BM], turned + (int64_t(tap) * Cp + c0 + i / BM) * Kp + i % BM);
+            for (int c = 0; c < BK; ++c) {
+                const bool in = inside && c0 + c < Cg;
+                cp_async_4(&Xs[slot][c][tid], in ? from + (c0 + c) * HW : turned, in ? 4 : 0);
+            }
+            c0 += BK;
+            if (c0 >= Cg) {
+                c0 = 0;
+                ++tap;
+                aim();
+            }
+        }
+        cp_async_commit();  // past the end an empty group, so that the count of groups stays the count of tiles
+    };
+    aim();
+    for (int t = 0; t < STAGES - 1; ++t) copy(t);
+    acc_t acc[TM][TN] = {};
+    int stage = 0, next = STAGES - 1;  // which slot is multiplied, and which one is filled meanwhile
+    for (int t = 0; t < R * S * (Cp / BK); ++t) {
+        cp_async_wait<STAGES - 2>();  // this thread's part of the tile has landed
+        __syncthreads();              // everybody's has; and nobody reads the slot of the tile before any more
+        copy(next);
+#pragma unroll
+        for (int c = 0; c < BK; ++c) {
+            Sums a[TM / V], b[TN / V];
+            for (int i = 0; i < TM / V; ++i) a[i] = *reinterpret_cast<const Sums*>(&Ws[stage][c][wm + (i * ROWS + ty) * V]);
+            for (int j = 0; j < TN / V; ++j) b[j] = *reinterpret_cast<const Sums*>(&Xs[stage][c][wn + (j * COLS + tx) * V]);
+            for (int i = 0; i < TM; ++i)
+                for (int j = 0; j < TN; ++j) acc[i][j] += a[i / V].v[i % V] * b[j / V].v[j % V];
+        }
+        stage = stage + 1 == STAGES ? 0 : stage + 1;
+        next = next + 1 == STAGES ? 0 : next + 1;
+    }
+    const bool wide = PQ % V == 0 && is_aligned<T, V>(y);  // then V neighbours lie in one image, and all of them are or none is
+#pragma unroll
+    for (int j = 0; j < TN / V; ++j) {
+        const int64_t place = j0 + wn + (j * COLS + tx) * V;
+#pragma unroll
+        for (int i = 0; i < TM; ++i) {
+            const int k = k0 + wm + (i / V * ROWS + ty) * V + i % V, filter = g * Kg + k;
+            if (k >= Kg || place >= places) continue;
+            Vec<T, V> out;
+            for (int l = 0; l < V; ++l) {
+                if (BIAS) acc[i][j * V + l] += acc_t(bias[filter]);
+                out.v[l] = T(ACT::of(acc[i][j * V + l]));
+            }
+            if (wide) *reinterpret_cast<Vec<T, V>*>(y + (place / PQ * K + filter) * PQ + place % PQ) = out;
+            else
+                for (int l = 0; l < V; ++l)
+                    if (place + l < places) y[((place + l) / PQ * K + filter) * PQ + (place + l) % PQ] = out.v[l];
+        }
+    }
+}
