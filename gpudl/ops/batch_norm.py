@@ -11,7 +11,7 @@ from gpudl._dtypes import HALVES
 from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
-from gpudl.kernels import Kernel, Step, ceil_div, ladder
+from gpudl.kernels import Kernel, NumbaKernel, Step, ceil_div, ladder
 from gpudl.ops._common import check_float, check_tensor, rectify, select
 
 BLOCK = 256
@@ -83,6 +83,7 @@ clear: dict[str, Any] = dict(grid=1, block=1)
 # In the formulas of traffic, added is 1 where there is a residual and given counts weight and bias: what each thread reads of its channel.
 ladder(
     "batch_norm.forward",
+    NumbaKernel("forward_welford", grid=lambda C: ceil_div(C, 32), block=32, dtypes=(_dtypes.float32, _dtypes.float64)),
     Kernel("01_naive.cu", **naive, traffic=lambda N, C, L, added, itemsize: (4 + added) * N * C * L * itemsize),
     Kernel("02_welford.cu", **naive, traffic=lambda N, C, L, added, itemsize: (3 + added) * N * C * L * itemsize),
     Kernel(
