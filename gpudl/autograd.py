@@ -182,7 +182,7 @@ class Sample:
 
     NumPy arrays become Tensors (floating ones require gradients), everything else passes as it is. Options that start with an underscore
     are for the driver: _grad=False (not differentiable here), _constant=(names) of keywords that need no gradient, _tolerance=factor on the
-    derived tolerance.
+    derived tolerance, _deal=True (dear to compile: one rung of a ladder runs it, not each).
     """
 
     def __init__(self, *args: Any, **kwargs: Any):

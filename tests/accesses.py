@@ -30,7 +30,7 @@ def accesses(ladder: str, rung: str, work: Callable[[], Any]) -> Accesses:
         if inside:
             lines.extend(self.profile.lines)
 
-    def launch(self: Any, device: Any, arguments: Any, defines: Any) -> None:
+    def launch(self: Any, device: Any, arguments: Any, *rest: Any) -> None:
         nonlocal inside, stated
         if self is record:
             scalars = {k: v for k, v in arguments.items() if not kernels._is_array(v)}
@@ -38,7 +38,7 @@ def accesses(ladder: str, rung: str, work: Callable[[], Any]) -> Accesses:
             assert record.traffic is not None, f"{record!r} states no traffic"
             stated += record.traffic(record.scope(scalars, dtype, device))
         inside = self is record
-        plain_launch(self, device, arguments, defines)
+        plain_launch(self, device, arguments, *rest)
         inside = False
 
     with pytest.MonkeyPatch.context() as patch, kernels.use(ladder, rung), kernels.emulation(profile=True):

@@ -13,19 +13,27 @@ from typing import Any
 
 from gpudl import _dtypes, autograd, kernels, ops
 from gpudl._tensor import Tensor
-from gpudl.nn.activation import ReLU, Sigmoid, Tanh
+from gpudl.nn.activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
 from gpudl.nn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Linear, MaxPool2d
 
 _enabled: contextvars.ContextVar[bool] = contextvars.ContextVar("gpudl.nn.fusion", default=True)
 enabled = _enabled.get
-_KINDS = {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"}
+_KINDS: dict[type, Callable[[Any], Any]] = {  # how ops.linear_act calls them; a module's numbers may change between calls
+    ReLU: lambda _: "relu",
+    Sigmoid: lambda _: "sigmoid",
+    Tanh: lambda _: "tanh",
+    SiLU: lambda _: "silu",
+    GELU: lambda m: {"none": "gelu", "tanh": "gelu_tanh"}.get(m.approximate),
+    LeakyReLU: lambda m: ("leaky_relu", m.negative_slope),
+    ELU: lambda m: ("elu", m.alpha),
+}
 
 
 class set_fusion_enabled(autograd.set_grad_enabled):
     """Let nn.Sequential run neighbours as one op or not: a call, a `with`, or a decorator; on at the start, in this thread alone.
 
-        with nn.set_fusion_enabled(False):
-            y = model(x)  # every module runs by itself
+    with nn.set_fusion_enabled(False):
+        y = model(x)  # every module runs by itself
     """
 
     variable = _enabled
@@ -110,9 +118,9 @@ def conv_relu(x: Any, conv: Any, relu: Any) -> Any:
 
 
 def linear_act(x: Any, linear: Any, act: Any) -> Any:
-    kind = _KINDS[type(act)]
+    kind = _KINDS[type(act)](act)
     # In halves a sigmoid of the unrounded sum differs from that of the rounded one; ReLU and rounding may change places.
-    if _apart((linear, act), RELU) or (kind != "relu" and isinstance(x, Tensor) and x.dtype in _dtypes.HALVES):
+    if kind is None or _apart((linear, act), RELU) or (kind != "relu" and isinstance(x, Tensor) and x.dtype in _dtypes.HALVES):
         return act(linear(x))
     return ops.linear_act(x, linear.weight, linear.bias, kind)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,16 +29,18 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return linear_act(input, weight, bias)
 
 
-def linear_act(input: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
+def linear_act(input: Tensor, weight: Tensor, bias: Tensor | None = None, activation: Any = None) -> Tensor:
     """act(x @ w.T + b) as one op, so that neither the product nor the sum goes through memory; arguments as `linear`.
 
-    activation: None, "relu", "sigmoid" or "tanh" (ValueError for another): the ones whose derivative follows from their output. The result
-    equals that of the separate ops; halves differ by the rounding between them, which is left out here.
+    activation: None, "relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "leaky_relu", "elu", or ("leaky_relu", negative_slope),
+    ("elu", alpha); ValueError for another. The result equals that of the separate ops; halves differ by the rounding between them, which is
+    left out here. Where a gradient will be needed, gelu and silu keep the sum before the activation: their derivative does not follow from
+    the output.
     """
     check_tensor("linear", input=input, weight=weight)
     if bias is not None:
         check_tensor("linear", bias=bias)
-    _epilogue.check("linear", activation)
+    activation = _epilogue.check("linear", activation, _epilogue.ACTIVATIONS)
     check_float("linear", input=input)
     for name, t in (("weight", weight), ("bias", bias)):
         if t is not None and t.dtype != input.dtype:
@@ -53,28 +56,40 @@ def linear_act(input: Tensor, weight: Tensor, bias: Tensor | None = None, activa
     out = weight.shape[:-1]
     if bias is not None and bias.shape not in (out, (1,), ()):
         raise ShapeError(f"{given}, bias is {tuple(bias.shape)}; bias must be {tuple(out)}, one for each row of weight")
+    if activation is not None and (weight.ndim == 1 or _epilogue.is_apart(activation)):
+        from gpudl.ops import activation as functions
+
+        act, number = _epilogue.split(activation)
+        y = linear_act(input, weight, bias)
+        return (
+            getattr(y, str(act))()
+            if act in ("sigmoid", "tanh")
+            else getattr(functions, str(act))(y, *[number] * (act in _epilogue.NUMBERS))
+        )
     if weight.ndim == 1:
-        y = matmul(input, weight) if bias is None else matmul(input, weight) + bias
-        return y if activation is None else getattr(y, activation)()
+        return matmul(input, weight) if bias is None else matmul(input, weight) + bias
     return Linear.apply(input, weight, bias if bias is None or bias.shape == out else bias.expand(out), act=activation)
 
 
 class Linear(Op, name="linear", function="linear_act"):
     ladders = ("matmul.forward", "epilogue.backward")
 
-    def forward_cpu(self, x: Any, w: Any, b: Any, act: str | None) -> Any:
-        y = product(x, w.T)
+    def forward_cpu(self, x: Any, w: Any, b: Any, act: Any) -> Any:
+        z = product(x, w.T)
         if b is not None:
-            y += b
-        y = _epilogue.forward_(y, act)
-        self._save(x, w, y, act)
+            z += b
+        y, kept = _epilogue.forward(z, act)
+        self._save(x, w, b, act, **kept)
         return y
 
-    def _save(self, x: Any, w: Any, y: Any, act: str | None) -> None:
-        self.save(x=x if self.needs[1] else None, w=w if self.needs[0] else None, y=y if act and any(self.needs) else None)
+    def _save(self, x: Any, w: Any, b: Any, act: Any, v: Any = None, cdf: Any = None) -> None:
+        if any(self.needs):
+            self.save(x=x if self.needs[1] else None, w=w if self.needs[0] else None, v=v, cdf=cdf)
+            if _epilogue.keeps_sum(act):  # what v came from: gradients of gradients go through it
+                self.save(rows=x, weight=w, bias=b)
 
-    def backward_cpu(self, dy: Any, x: Any, w: Any, y: Any, act: str | None) -> Any:
-        dy = _epilogue.backward(dy, y, act)
+    def backward_cpu(self, dy: Any, x: Any, w: Any, v: Any, cdf: Any, act: Any) -> Any:
+        dy = _epilogue.backward(dy, v, act, cdf)
         rows = fold(dy)
         return (
             product(dy, w) if self.needs[0] else None,
@@ -82,22 +97,27 @@ class Linear(Op, name="linear", function="linear_act"):
             np.ones(len(rows), rows.dtype) @ rows if self.needs[2] else None,  # a column sum through BLAS: twice as fast as sum(0)
         )
 
-    def forward_kernel(self, x: Any, w: Any, b: Any, act: str | None) -> Any:
+    def forward_kernel(self, x: Any, w: Any, b: Any, act: Any) -> Any:
         rows = x if x.ndim > 1 else x.reshape(1, -1)
-        y = launch(self, rows, w.T, b, act)
-        y = y if x.ndim > 1 else y.reshape(-1)
-        self._save(x, w, y, act)
+        keeps = any(self.needs) and _epilogue.keeps_sum(act)
+        y = launch(self, rows, w.T, b, None if keeps else act)
+        y = v = y if x.ndim > 1 else y.reshape(-1)
+        if keeps:
+            y = _epilogue.activate(self, v, act)
+        self._save(x, w, b, act, v if act else None)
         return y
 
-    def backward_kernel(self, dy: Any, x: Any, w: Any, y: Any, act: str | None) -> Any:
-        dy, db = _epilogue.backward_kernel(self, dy, y, act, self.needs[2], -1 % dy.ndim)
+    def backward_kernel(self, dy: Any, x: Any, w: Any, v: Any, act: Any) -> Any:
+        dy, db = _epilogue.backward_kernel(self, dy, v, act, self.needs[2], -1 % dy.ndim)
         rows = fold(kernels.contiguous(self.device, dy))
         dx = launch(self, rows, w).reshape(*dy.shape[:-1], w.shape[1]) if self.needs[0] else None
         flat = x if x is None or x.ndim == 2 else fold(kernels.contiguous(self.device, x))
         return dx, launch(self, rows.T, flat) if self.needs[1] else None, db
 
-    def backward_graph(self, dy: Tensor, x: Tensor, w: Tensor, y: Tensor, act: str | None) -> Any:
-        dy = _epilogue.backward(dy, y, act)
+    def backward_graph(self, dy: Tensor, x: Tensor, w: Tensor, v: Tensor, rows: Tensor, weight: Tensor, bias: Any, act: Any) -> Any:
+        if _epilogue.keeps_sum(act):
+            v = Linear.apply(rows, weight, bias, act=None)  # v itself is a constant here; this one has a graph
+        dy = _epilogue.backward(dy, v, act)
         rows = dy.reshape(-1, dy.shape[-1]) if dy.ndim != 2 else dy
         if self.needs[1] and x.ndim != 2:
             x = x.reshape(-1, x.shape[-1])
@@ -113,6 +133,10 @@ class Linear(Op, name="linear", function="linear_act"):
         yield [x, w, b], [[12.0, -4.0]]
         yield [x, w], [[11.0, -3.0]]
         yield [x, w, b, "relu"], [[12.0, 0.0]]
+        yield [x, w, b, ("leaky_relu", 0.5)], [[12.0, -2.0]]
+        yield [x, w, b, ("elu", 2.0)], [[12.0, 2 * (math.exp(-4) - 1)]]
+        yield [x, w, b, "silu"], [[12 / (1 + math.exp(-12)), -4 / (1 + math.exp(4))]]
+        yield [x, w, b, "gelu"], [[6 * (1 + math.erf(12 / math.sqrt(2))), -2 * (1 + math.erf(-4 / math.sqrt(2)))]]
 
     def samples(rng: Any) -> Any:
         n = rng.normal
@@ -121,9 +145,13 @@ class Linear(Op, name="linear", function="linear_act"):
         yield Sample(n(size=(5, 3)), n(size=(4, 3)))
         yield Sample(n(size=(3, 5)).T, n(size=(3, 4)).T, n(size=8)[::2])
         yield Sample(n(size=(4, 3)), n(size=(3,)), n(size=()))
-        for act in _epilogue.ACTIVATIONS:
-            yield Sample(n(size=(7, 5)), n(size=(6, 5)), n(size=6), act)
+        for act in (*_epilogue.ACTIVATIONS, ("leaky_relu", 0.3), ("elu", 0.7)):
+            yield Sample(n(size=(7, 5)), n(size=(6, 5)), n(size=6), act, _deal=act != "relu")
         yield Sample(n(size=(2, 4, 5)), n(size=(6, 5)), None, "relu")
+        yield Sample(n(size=(2, 4, 5)), n(size=(6, 5)), None, "gelu", _deal=True)
+        yield Sample(n(size=5), n(size=(6, 5)), n(size=6), "silu", _deal=True)
+        yield Sample(n(size=(4, 5)), n(size=5), n(size=()), "gelu_tanh", _deal=True)
+        yield Sample(n(size=(4, 5)), n(size=(6, 5)), None, ("leaky_relu", -0.3), _deal=True)
 
     def errors() -> Any:
         z = np.zeros
@@ -133,6 +161,7 @@ class Linear(Op, name="linear", function="linear_act"):
         yield Sample(z((2, 3)), z((4, 3), np.float32)), DtypeError, r"linear: input is float64 and weight is float32"
         yield Sample(z((2, 3), np.int64), z((4, 3), np.int64)), TypeError, r"linear: input is int64; a floating dtype is needed"
         yield Sample(z((2, 3)), z((4, 3)), None, "swish"), ValueError, r"linear: activation 'swish' is not fused; it has 'relu'"
+        yield Sample(z((2, 3)), z((4, 3)), None, ("relu", 0.1)), ValueError, r"linear: activation 'relu' takes no number, not 0.1"
 
     def cost(x: Any, w: Any, b: Any = None, act: Any = None) -> Cost:
         y = x.size // max(x.shape[-1], 1) * (len(w) if w.ndim == 2 else 1)

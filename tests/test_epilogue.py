@@ -1,0 +1,153 @@
+"""Bias and activation at the end of a product: equal to the separate ops in value, gradient and gradient of the gradient; what is asked of memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from accesses import accesses
+
+import gpudl
+from gpudl import kernels, nn, ops
+from gpudl.nn import functional as F
+from gpudl.ops import _epilogue
+
+DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
+EVERY = [*_epilogue.ACTIVATIONS, *[(name, p) for name in ("leaky_relu", "elu") for p in (1.7, 0.3, 0.0, -0.3)]]
+rng = np.random.default_rng(5)
+
+
+def apart(y: gpudl.Tensor, activation: Any) -> gpudl.Tensor:
+    """The activation as the op of its own that a user would write."""
+    name, number = _epilogue.split(activation)
+    if name in ("sigmoid", "tanh"):
+        return getattr(y, name)()
+    if name == "gelu_tanh":
+        return F.gelu(y, approximate="tanh")
+    return getattr(F, str(name))(y, *[number] * isinstance(activation, tuple))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("activation", EVERY)
+def test_fused_linear_equals_the_separate_ops(device: str, activation: Any) -> None:
+    """Results are equal bit for bit, with and without a graph; of the derivatives those that come from the output may round otherwise."""
+    arrays = [rng.standard_normal(s) for s in ((9, 7), (6, 7), (6,))]
+    dy = rng.standard_normal((9, 6))
+    found = []
+    for fused in (True, False):
+        x, w, b = (gpudl.tensor(a, dtype="float32", device=device).requires_grad_() for a in arrays)
+        y = ops.linear_act(x, w, b, activation) if fused else apart(ops.linear(x, w, b), activation)
+        if fused:
+            with gpudl.no_grad():
+                np.testing.assert_array_equal(ops.linear_act(x, w, b, activation).cpu().numpy(), y.detach().cpu().numpy())
+        found.append([y, *gpudl.autograd.grad(y, [x, w, b], gpudl.tensor(dy, dtype="float32", device=device))])
+    for k, (a, b) in enumerate(zip(*found, strict=True)):
+        a, b = a.detach().cpu().numpy(), b.detach().cpu().numpy()
+        if k == 0 or activation == "relu":
+            np.testing.assert_array_equal(a, b)
+        else:
+            np.testing.assert_allclose(a, b, rtol=0, atol=16 * 2.0**-23 * max(1.0, np.abs(b).max()))
+
+
+@pytest.mark.parametrize("activation", EVERY)
+def test_gradients_of_gradients(activation: Any) -> None:
+    """Of each input alone too: what GELU and SiLU keep must be there whoever needs a gradient."""
+    arrays = [rng.standard_normal(s) for s in ((4, 3), (2, 3), (2,))]
+    for wanted in ({0, 1, 2}, {0}, {1}, {2}):
+        given = [gpudl.tensor(a, requires_grad=k in wanted) for k, a in enumerate(arrays)]
+
+        def call(*leaves: gpudl.Tensor, given: Any = given) -> gpudl.Tensor:
+            values = iter(leaves)
+            return ops.linear_act(*[next(values) if t.requires_grad else t for t in given], activation)
+
+        leaves = [t for t in given if t.requires_grad]
+        assert gpudl.autograd.gradcheck(call, leaves)
+        assert gpudl.autograd.gradgradcheck(call, leaves)
+
+
+# ------------------------------------------------------------------------------------------------------------------- nn.Sequential
+MODULES = [nn.ReLU(), nn.Sigmoid(), nn.Tanh(), nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.SiLU(inplace=True), nn.LeakyReLU(), nn.LeakyReLU(0.3), nn.ELU(),
+           nn.ELU(0.7, inplace=True), nn.LeakyReLU(-0.5), nn.ELU(-0.5)]  # fmt: skip
+
+
+def names(y: gpudl.Tensor) -> list[str]:
+    return [node.name for node in gpudl.autograd.nodes(y) if node.name != "leaf"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("module", MODULES, ids=repr)
+def test_sequential_runs_linear_and_activation_as_one_op(module: nn.Module, device: str) -> None:
+    net = nn.Sequential(nn.Linear(6, 5), module).to(device)
+    x = gpudl.tensor(rng.standard_normal((7, 6)), dtype="float32", device=device, requires_grad=True)
+    dy = gpudl.tensor(rng.standard_normal((7, 5)), dtype="float32", device=device)
+    found = []
+    for mode in (True, False):
+        with nn.set_fusion_enabled(mode):
+            y = net(x)
+        found.append([y, *gpudl.autograd.grad(y, [x, *net.parameters()], dy, retain_graph=True)])
+        alone = mode and not (
+            isinstance(module, (nn.LeakyReLU, nn.ELU)) and getattr(module, "alpha", getattr(module, "negative_slope", 1)) < 0
+        )
+        assert ("linear" in names(y)) and (len(names(y)) == 1) == alone
+    for a, b in zip(*found, strict=True):
+        a, b = a.detach().cpu().numpy(), b.detach().cpu().numpy()
+        assert np.abs(a - b).max() <= 16 * 2.0**-23 * max(1.0, np.abs(b).max())
+    np.testing.assert_array_equal(*[f[0].detach().cpu().numpy() for f in found])
+
+
+def test_a_number_that_changes_and_a_hook_are_honoured() -> None:
+    act = nn.LeakyReLU(0.25)
+    net, x = nn.Sequential(nn.Linear(3, 3, bias=False), act), gpudl.tensor(-np.eye(3, dtype=np.float32))
+    net[0].weight.data.copy_(gpudl.eye(3))
+    assert net(x)[0, 0].item() == -0.25
+    act.negative_slope = 0.5
+    assert net(x)[0, 0].item() == -0.5
+    seen: list[Any] = []
+    handle = net[0].register_forward_hook(lambda *a: seen.append(a))
+    assert net(x)[0, 0].item() == -0.5 and len(seen) == 1 and "leaky_relu" in names(net(x))
+    handle.remove()
+    assert names(net(x)) == ["linear"]
+    gelu = nn.GELU()
+    gelu.approximate = "erf"
+    with pytest.raises(RuntimeError, match="approximate 'erf'"):
+        nn.Sequential(nn.Linear(3, 3), gelu)(x)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("module", MODULES[:10], ids=repr)
+def test_halves_are_equal_too(module: nn.Module, dtype: str) -> None:
+    net = nn.Sequential(nn.Linear(6, 5), module).to(getattr(gpudl, dtype))
+    x = gpudl.tensor(rng.standard_normal((7, 6)), dtype=dtype)
+    y = net(x)
+    with nn.set_fusion_enabled(False):
+        np.testing.assert_array_equal(y.detach().float().numpy(), net(x).detach().float().numpy())
+
+
+def test_a_changed_input_is_noticed_only_where_it_matters() -> None:
+    """GELU keeps x for gradients of gradients alone: writing to it spoils no first gradient that does not read it."""
+    x, w = gpudl.ones(2, 3), gpudl.ones(4, 3, requires_grad=True)
+    v = gpudl.ones(2, 3, requires_grad=True) * 1
+    y = ops.linear_act(v, w.detach(), None, "gelu")
+    v.add_(1)
+    (g,) = gpudl.autograd.grad(y.sum(), [v], allow_unused=True)
+    assert g is None or np.isfinite(g.numpy()).all()
+    y = ops.linear_act(x, w, None, "gelu")
+    x.add_(1)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.sum().backward()
+
+
+# --------------------------------------------------------------------------------------------------------------------------- memory
+@pytest.mark.emulator
+@pytest.mark.parametrize("rung", [r.name for r in kernels.ladder("epilogue.backward")])
+@pytest.mark.parametrize("activation", [None, "relu", "gelu"])
+def test_bytes_that_backward_requests(rung: str, activation: str | None) -> None:
+    x, w, b = (gpudl.tensor(np.ones(s, np.float32), device="emulator", requires_grad=True) for s in ((64, 8), (256, 8), (256,)))
+
+    def work() -> None:
+        y = ops.linear_act(x, w, b, activation)
+        y.backward(gpudl.ones_like(y))
+
+    found = accesses("epilogue.backward", rung, work)
+    assert found.asked == found.stated
