@@ -205,24 +205,6 @@ def test_errors_of_the_relatives() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
-@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
-def test_fused_linear_equals_the_separate_ops(device: str, activation: str) -> None:
-    arrays = [rng.standard_normal(s) for s in ((9, 7), (6, 7), (6,))]
-    dy = rng.standard_normal((9, 6))
-    found = []
-    for fused in (True, False):
-        x, w, b = (gpudl.tensor(a, dtype="float32", device=device).requires_grad_() for a in arrays)
-        y = ops.linear_act(x, w, b, activation) if fused else getattr(ops.linear(x, w, b), activation)()
-        found.append([y, *gpudl.autograd.grad(y, [x, w, b], gpudl.tensor(dy, dtype="float32", device=device))])
-    for a, b in zip(*found, strict=True):
-        a, b = a.detach().cpu().numpy(), b.detach().cpu().numpy()
-        if activation == "relu":
-            np.testing.assert_array_equal(a, b)
-        else:  # the derivative from the output rounds otherwise than the one from the input
-            np.testing.assert_allclose(a, b, rtol=0, atol=16 * 2.0**-23 * max(1.0, np.abs(b).max()))
-
-
-@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
 def test_relu_of_nan_and_its_gradient(device: str) -> None:
     x = gpudl.tensor(np.array([[np.nan, 1.0]], np.float32), device=device).requires_grad_()
     y = ops.linear_act(x, gpudl.eye(2, device=device), None, "relu")
