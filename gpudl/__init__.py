@@ -67,6 +67,7 @@ from gpudl._dtypes import (
     int32 as int,
 )
 from gpudl._errors import BoundsError, DeviceError, DtypeError, KernelError, ShapeError
+from gpudl._precision import get_float32_matmul_precision, set_float32_matmul_precision
 from gpudl._random import (
     Generator,
     bernoulli,

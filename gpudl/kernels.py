@@ -166,6 +166,7 @@ class Kernel:
     *steps        instead of grid and block: several launches in order, each of its own entry
     dtypes        what the type parameter T may be
     when          where the rung applies: a function of scalars, tiles, `dtype`, `arch`
+    name          the rung's, where one source has several records (tiles for another class of shapes); else the source's
     smem          dynamic shared memory, bytes
     scalars       kernel parameters that follow from the launch's own: name -> function (how many slices K is cut into)
     workspace     scratch arrays by parameter name: function -> (shape, dtype or "acc"; "acc" is acc_t: float32, float64, int64)
@@ -191,6 +192,7 @@ class Kernel:
         dtypes: tuple[np.dtype, ...] = _dtypes.FLOATS,
         when: Callable[..., bool] | None = None,
         entry: str | None = None,
+        name: str | None = None,
         smem: Any = 0,
         scalars: Mapping[str, Callable[..., Any]] | None = None,
         workspace: Mapping[str, Callable[..., Any]] | None = None,
@@ -204,7 +206,7 @@ class Kernel:
         spills: str = "",
         **tiles: Any,
     ):
-        self.source, self.name = source, Path(source).stem
+        self.source, self.name = source, name or Path(source).stem
         self.dtypes, self.when, self.entry = dtypes, when and Formula(when), entry
         self._given = steps or (grid, block, smem)
         self.scalars = {name: Formula(f) for name, f in (scalars or {}).items()}
@@ -516,7 +518,7 @@ class Ladder:
             return self.rungs[rung]
         wanted = rung.removesuffix(".cu")
         found = [k for k in self.rungs if k.name == wanted] or [k for k in self.rungs if k.name.startswith(wanted + "_")]
-        if len(found) != 1:
+        if len({(k.path, k.entry) for k in found}) != 1:  # of several records of one source the first is meant
             raise KeyError(f"{self.name} has no rung {rung!r}; it has {', '.join(k.name for k in self.rungs)}")
         return found[0]
 

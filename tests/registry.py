@@ -123,10 +123,15 @@ def _offset(a: np.ndarray) -> np.ndarray:
     return wide[..., ::2]
 
 
-def tolerance(dtype: Any, want: np.ndarray, length: int, factor: float) -> np.ndarray:
+# How far a rung of lower precision (Kernel.precision) rounds each factor of a product: tf32 keeps 10 bits of mantissa.
+INPUTS = {"ieee": 0.0, "tf32": 2.0**-11, "tf32x3": 0.0}
+
+
+def tolerance(dtype: Any, want: np.ndarray, length: int, factor: float, precision: str = "ieee") -> np.ndarray:
     """Error allowed in a value summed over `length` terms of about its own size: 2 eps sqrt(length), and one unit in the last place of the
-    result's dtype for the final rounding (after Higham & Mary 2019, doi:10.1137/18M1226312)."""
+    result's dtype for the final rounding (after Higham & Mary 2019, doi:10.1137/18M1226312). Where one factor of each term is rounded by the
+    rung, those errors add up as a random walk does, like the terms themselves: INPUTS relative to the sum, here eight times."""
     eps = 2.0**-52 if dtype == _dtypes.float64 else 2.0**-23
     last = {_dtypes.float16: 2.0**-11, _dtypes.bfloat16: 2.0**-8}.get(dtype, eps)
     scale = np.maximum(np.abs(want), np.abs(want).max(initial=0) * (1.0 if want.size else 0) / 8) + 0.05
-    return factor * (8 * eps * np.sqrt(length) + 2 * last) * scale
+    return factor * (8 * eps * np.sqrt(length) + 2 * last + 8 * INPUTS[precision]) * scale

@@ -123,7 +123,8 @@ def test_the_same_rung_by_name_in_a_live_model() -> None:
             for rung in kernels.ladder(ladder):
                 if rung.backend == "cuda" and gpudl.float32 in rung.dtypes:
                     with kernels.use(ladder, rung.name):
-                        np.testing.assert_allclose(model(x).cpu().numpy(), want, rtol=1e-4, atol=1e-5)
+                        rtol, atol = (1e-4, 1e-5) if rung.precision != "tf32" else (1e-2, 2e-3)  # factors of 10 bits of mantissa, four layers deep
+                        np.testing.assert_allclose(model(x).cpu().numpy(), want, rtol=rtol, atol=atol)
 
 
 # --------------------------------------------------------------------------------------------------------------------- repeatable bits

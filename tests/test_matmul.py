@@ -23,9 +23,19 @@ def emulated(array: np.ndarray, dtype: str = "float32") -> gpudl.Tensor:
 
 
 def close(got: gpudl.Tensor, want: np.ndarray, terms: int) -> None:
-    """An fp32 sum of so many products of about 1: 2 eps sqrt(terms) of the sum of their sizes (after Higham & Mary 2019)."""
+    """An fp32 sum of so many products of about 1: 2 eps sqrt(terms) of the sum of their sizes (after Higham & Mary 2019), and float16's rounding."""
     error = np.abs(got.cpu().detach().numpy().astype(np.float64) - want)
-    assert (error <= 2 * 2.0**-23 * np.sqrt(max(terms, 1)) * (np.abs(want) + terms + 1)).all()
+    last = 2.0**-11 if got.dtype == gpudl.float16 else 0.0
+    assert (error <= 2 * 2.0**-23 * np.sqrt(max(terms, 1)) * (np.abs(want) + terms + 1) + last * np.abs(want)).all()
+
+
+def dtype_of(rung: str) -> str:
+    return "float16" if rung in HALVES else "float32"
+
+
+def draw(*shape: int) -> np.ndarray:
+    """Normal numbers of 10 bits of mantissa: exact in float32, tf32 and float16, so that every rung is held to the sum's tolerance alone."""
+    return rng.standard_normal(shape).astype(np.float16).astype(np.float64)
 
 
 @pytest.mark.emulator
@@ -33,13 +43,16 @@ def close(got: gpudl.Tensor, want: np.ndarray, terms: int) -> None:
 @pytest.mark.parametrize("ta", [False, True])
 @pytest.mark.parametrize("tb", [False, True])
 def test_transposed_operands_are_not_copied(rung: str, ta: bool, tb: bool) -> None:
-    a, b = rng.standard_normal((67, 19)), rng.standard_normal((19, 66))
-    x, y = emulated(a.T.copy() if ta else a), emulated(b.T.copy() if tb else b)
-    copies = [(k, k.launches) for k in kernels.ladder("copy.forward")]
-    with kernels.use("matmul.forward", rung), kernels.emulation(sanitize=True):
-        got = (x.T if ta else x) @ (y.T if tb else y)
-    close(got, a.astype(np.float32).astype(float) @ b.astype(np.float32), 19)
-    assert [(k, k.launches) for k in kernels.ladder("copy.forward")] == copies
+    for M, N, K in ((67, 66, 19), (64, 72, 24)):
+        a, b = draw(M, K), draw(K, N)
+        x, y = emulated(a.T.copy() if ta else a, dtype_of(rung)), emulated(b.T.copy() if tb else b, dtype_of(rung))
+        copies = [(k, k.launches) for k in kernels.ladder("copy.forward")]
+        before = kernels.ladder("matmul.forward")[rung].launches
+        with kernels.use("matmul.forward", rung), kernels.emulation(sanitize=True):
+            got = (x.T if ta else x) @ (y.T if tb else y)
+        close(got, a @ b, K)
+        assert [(k, k.launches) for k in kernels.ladder("copy.forward")] == copies
+        assert kernels.ladder("matmul.forward")[rung].launches == before + 1
 
 
 def profile(rung: str, M: int, N: int, K: int, ta: bool = False, tb: bool = False, dtype: str = "float32") -> list:
@@ -70,12 +83,40 @@ def test_swizzled_tiles_have_no_bank_conflicts_and_padding_would_not_do(ta: bool
 
 
 @pytest.mark.emulator
+@pytest.mark.parametrize("rung", [r for r in RUNGS if r >= "12"])
+@pytest.mark.parametrize("ta", [False, True])
+@pytest.mark.parametrize("tb", [False, True])
+def test_fragments_have_no_bank_conflicts(rung: str, ta: bool, tb: bool) -> None:
+    lines = profile(rung, 128, 128, 32, ta, tb, dtype_of(rung))
+    for line in lines:
+        assert line.wavefronts == line.ideal_wavefronts, line
+        assert line.op == "store" or line.sectors == line.ideal_sectors, line  # two halves by two halves fill but half a sector of C
+    assert any(line.space == "shared" and line.op == "load" for line in lines)
+
+
+@pytest.mark.emulator
+def test_tf32_rounds_its_factors_and_three_products_put_it_right() -> None:
+    """Each factor of 12 is off by 2^-11 of itself at most, and off it is; 13 and the rungs without tensor cores hold float32's tolerance."""
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((70, 500), (500, 60)))
+    exact, sizes = a.astype(float) @ b.astype(float), np.abs(a.astype(float)) @ np.abs(b)
+    error = {}
+    for rung in ("06_swizzle", "12_tf32", "13_tf32x3"):
+        with kernels.use("matmul.forward", rung):
+            error[rung] = np.abs((emulated(a) @ emulated(b)).cpu().numpy() - exact)
+    assert (error["12_tf32"] <= 2.0**-10 * sizes).all()
+    assert error["12_tf32"].max() >= 2.0**-16 * sizes.max()
+    for rung in ("06_swizzle", "13_tf32x3"):
+        assert (error[rung] <= 2.0**-23 * np.sqrt(500) * sizes).all()
+    assert np.linalg.norm(error["13_tf32x3"]) <= np.linalg.norm(error["06_swizzle"])
+
+
+@pytest.mark.emulator
 @pytest.mark.parametrize("rung", RUNGS)
 @pytest.mark.parametrize("shape", [(128, 256, 32), (128, 128, 512)])
 def test_bytes_requested_are_the_header_formula(rung: str, shape: tuple) -> None:
     record = kernels.ladder("matmul.forward")[rung]
     M, N, K = shape
-    dtype = record.dtypes[0] if rung in HALVES else gpudl.float32
+    dtype = gpudl.float16 if rung in HALVES else gpudl.float32
     if M * N * K > 2**22 and rung < "10":
         return  # nothing new, and slow
     asked = sum(line.bytes for line in profile(rung, M, N, K, dtype=str(dtype)) if line.space == "global")
@@ -118,10 +159,11 @@ def test_how_work_is_cut() -> None:
 @pytest.mark.parametrize("shape", [(129, 259, 70), (260, 132, 36)])
 def test_products_of_several_tiles(rung: str, shape: tuple) -> None:
     M, N, K = shape
-    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((2, M, K), (2, K, N)))
+    a, b = draw(2, M, K), draw(2, K, N)
+    dtype = dtype_of(rung)
     with kernels.use("matmul.forward", rung):
-        close(emulated(a) @ emulated(b), a.astype(float) @ b, K)
-        close(emulated(a.swapaxes(1, 2).copy()).mT @ emulated(b.swapaxes(1, 2).copy()).mT, a.astype(float) @ b, K)
+        close(emulated(a, dtype) @ emulated(b, dtype), a @ b, K)
+        close(emulated(a.swapaxes(1, 2).copy(), dtype).mT @ emulated(b.swapaxes(1, 2).copy(), dtype).mT, a @ b, K)
 
 
 @pytest.mark.emulator
@@ -223,3 +265,62 @@ def test_linear_without_input_gradient_keeps_no_weight() -> None:
     assert set(y.grad_fn.saved) == {"x"}
     y.backward(gpudl.ones(2, 4))
     assert w.grad is not None and x.grad is None
+
+
+@pytest.fixture
+def default_precision():  # type: ignore[no-untyped-def]
+    yield
+    gpudl.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.emulator
+def test_tf32_runs_where_it_is_asked_for_alone(default_precision: None) -> None:
+    rung = kernels.ladder("matmul.forward")["12"]
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((40, 30), (30, 24)))
+    runs = []
+    assert gpudl.get_float32_matmul_precision() == "highest"
+    for mode in ("highest", "high", "medium", "highest"):
+        gpudl.set_float32_matmul_precision(mode)
+        before = rung.launches
+        got = emulated(a) @ emulated(b)
+        error = np.abs(got.cpu().numpy() - a.astype(float) @ b).max()
+        assert (error <= 1e-5) == (mode == "highest")
+        runs.append(rung.launches - before)
+        _ = emulated(a, "float64") @ emulated(b, "float64")  # no other dtype is touched
+        _ = emulated(a, "float16") @ emulated(b, "float16")
+        assert rung.launches == before + runs[-1]
+        np.testing.assert_array_equal((gpudl.tensor(a) @ gpudl.tensor(b)).numpy(), a @ b)  # nor is the CPU
+    assert runs == [0, 1, 1, 0]
+    with pytest.raises(ValueError, match="set_float32_matmul_precision: 'tf32'; there are 'highest', 'high', 'medium'"):
+        gpudl.set_float32_matmul_precision("tf32")
+    with pytest.raises(TypeError, match="precision must be a str, not bool True"):
+        gpudl.set_float32_matmul_precision(True)
+
+
+@pytest.mark.emulator
+def test_a_rung_that_does_not_take_a_launch_gives_way_to_one_of_full_precision() -> None:
+    a, b = rng.standard_normal((20, 30)), rng.standard_normal((30, 24))
+    with kernels.use("matmul.forward", "14_half"), pytest.warns(UserWarning, match="rung 14_half does not take float32"):
+        close(emulated(a) @ emulated(b), a.astype(np.float32).astype(float) @ b.astype(np.float32), 30)
+
+
+@pytest.mark.parametrize(
+    ("M", "N", "K", "batches", "arch", "dtype", "rung"),
+    [
+        (4096, 4096, 4096, 1, 90, "float32", "09_supertile"),
+        (4096, 4096, 4096, 1, 75, "float32", "07_warp_tile"),
+        (4096, 4096, 4096, 1, 90, "float64", "06_swizzle"),
+        (4096, 4096, 4096, 1, 90, "float16", "14_half"),
+        (4096, 4096, 4096, 1, 75, "bfloat16", "07_warp_tile"),
+        (1111, 1111, 1111, 1, 90, "float32", "06_swizzle"),  # 81 tiles of 128: not one for each of 132 multiprocessors
+        (256, 576, 25088, 1, 90, "float32", "10_split_k"),
+        (256, 576, 25088, 1, 90, "float64", "03_shared_tile"),
+        (256, 576, 64, 1, 90, "float32", "03_shared_tile"),
+        (64, 64, 64, 100, 90, "float32", "06_swizzle"),
+        (100, 10, 100, 1, 90, "bfloat16", "14_half_64"),
+        (100, 1, 100, 1, 90, "bfloat16", "03_shared_tile"),
+        (100, 10, 100, 1, 90, "int64", "03_shared_tile"),
+    ],
+)
+def test_dispatch(M: int, N: int, K: int, batches: int, arch: int, dtype: str, rung: str) -> None:
+    assert matmul.choose(M, N, K, batches, 132, arch, np.dtype(gpudl._dtypes.as_dtype(dtype))) == rung

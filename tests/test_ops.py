@@ -66,12 +66,17 @@ def flat_call(f, args, kwargs):
 
 
 def rounded(sample, kind):
-    """The sample with float64 values that dtype `kind` holds exactly, in the same memory layout."""
+    """The sample with float64 values that dtype `kind` (or "tf32") holds exactly, in the same memory layout."""
+
+    def held(a):
+        if kind == "tf32":
+            return np.asarray((a.astype(np.float32).view(np.uint32) + 0x1000) & 0xFFFFE000).view(np.float32).astype(np.float64)
+        return a.astype(kind).astype(np.float64)
 
     def change(a):
         if not isinstance(a, np.ndarray) or a.dtype.kind != "f":
             return a
-        exact = a.astype(kind).astype(np.float64)
+        exact = held(a)
         if a.flags.c_contiguous or 0 in a.shape or any(s < 0 for s in a.strides):
             return exact
         view = np.lib.stride_tricks.as_strided(*_memory(a, np.float64))
@@ -167,16 +172,18 @@ def dealt(op: type, ladder: str, rung: str) -> list:
     return [s for s in all_ if not s.options.get("deal") or cards.index(s) % len(names) == names.index(rung)]
 
 
-def agree(op: type, sample, dtype, device: str) -> None:
-    """Kernel path in dtype against the CPU in float64, from inputs that dtype holds exactly."""
+def agree(op: type, sample, dtype, device: str, precision: str = "ieee") -> None:
+    """Kernel path in dtype against the CPU in float64, from inputs that dtype holds exactly. `precision` is the rung's: what it rounds further
+    (tf32) gets inputs that are exact in it, too, so that the first product is held to float32's tolerance, and later ones to their factors'."""
     kind = _dtypes.as_dtype(dtype)
-    exact = rounded(sample, kind)
+    exact = rounded(sample, "tf32" if precision == "tf32" else kind)
     want, want_grads = run(op, exact, "cpu", "float64")
     got, got_grads = run(op, exact, device, dtype)
     factor = sample.options.get("tolerance", 1)
     length = max([a.size for a in sample.args if isinstance(a, np.ndarray)] or [1])
     assert len(got) == len(want) and len(got_grads) == len(want_grads)
     for what, pairs in (("output", zip(got, want, strict=True)), ("gradient", zip(got_grads, want_grads, strict=True))):
+        grad = what == "gradient"
         for k, (g, w) in enumerate(pairs):
             assert (g is None) == (w is None)
             if g is None:
@@ -184,7 +191,7 @@ def agree(op: type, sample, dtype, device: str) -> None:
             assert g.shape == w.shape
             g64, w64 = g.astype(np.float64), w.astype(np.float64)
             same = (g64 == w64) | (np.isnan(g64) & np.isnan(w64))
-            allowed = tolerance(kind, np.where(np.isfinite(w64), w64, 0), length, factor * (4 if what == "gradient" else 1))
+            allowed = tolerance(kind, np.where(np.isfinite(w64), w64, 0), length, factor * (4 if grad else 1), precision if grad else "ieee")
             with np.errstate(invalid="ignore"):
                 error = np.abs(g64 - w64)
             assert (same | (error <= allowed)).all(), (
@@ -204,7 +211,7 @@ def test_rung_agrees_with_the_cpu_under_the_sanitizer(ladder: str, rung: str) ->
         for op in ops:
             for sample in dealt(op, ladder, rung):
                 before = record.launches
-                agree(op, sample, str(next((d for d in record.dtypes if _dtypes.is_float(d)), "float32")), "emulator")
+                agree(op, sample, str(next((d for d in record.dtypes if _dtypes.is_float(d)), "float32")), "emulator", record.precision)
                 ran += record.launches - before
     assert ran, f"no sample of {', '.join(op.name for op in ops)} reaches {record!r}"
 
@@ -221,7 +228,7 @@ def test_rung_agrees_in_the_other_dtypes(ladder: str, rung: str, dtype: str) -> 
         for op in ladder_ops(ladder):
             for sample in [*dealt(op, ladder, rung), *variants(np.random.default_rng(0), op)]:
                 if sample.options.get("halves", True) or dtype == "float64":
-                    agree(op, sample, dtype, "emulator")
+                    agree(op, sample, dtype, "emulator", record.precision)
 
 
 @pytest.mark.gpu
@@ -236,7 +243,7 @@ def test_rung_agrees_on_a_gpu(ladder: str, rung: str, dtype: str) -> None:
         for op in ladder_ops(ladder):
             for sample in [*samples(op), *variants(np.random.default_rng(0), op)]:
                 if sample.options.get("halves", True) or dtype in ("float64", "float32"):
-                    agree(op, sample, dtype, "cuda")
+                    agree(op, sample, dtype, "cuda", record.precision)
 
 
 def test_every_kernel_file_is_a_rung() -> None:
@@ -247,5 +254,5 @@ def test_every_kernel_file_is_a_rung() -> None:
         for i, rung in enumerate(r for r in ladder if r.backend == "cuda"):
             needed = {"Title", "Computes", "Launch", "FLOPs", "Traffic", "Numerics"}
             assert needed <= set(rung.header), f"{rung!r}: its header lacks {needed - set(rung.header)}"
-            assert rung.header["Title"].startswith(rung.name + ":"), f"{rung!r}: the first line is {rung.header['Title']!r}"
+            assert rung.header["Title"].startswith(rung.path.stem + ":"), f"{rung!r}: the first line is {rung.header['Title']!r}"
             assert i == 0 or any(field.startswith("Since") for field in rung.header), f"{rung!r}: what is new since the rung before?"

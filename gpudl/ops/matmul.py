@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import _dtypes, kernels
+from gpudl import _dtypes, _precision, kernels
 from gpudl._dtypes import FLOATS, INTEGERS, bfloat16, float16, float32
 from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
@@ -26,9 +26,18 @@ every = dict(dtypes=(*FLOATS, *INTEGERS), strided=strided)
 
 
 def choose(M: int, N: int, K: int, batches: int, sms: int, arch: int, dtype: np.dtype) -> str:
-    """The rung for a product: the largest tiles of which there are enough to keep the multiprocessors busy; where there are few, slices of K."""
-    single = arch >= 80 and dtype == float32
-    if M >= 128 and N >= 128 and tiles(M, N, batches, 128, 128) >= sms and dtype in (float32, float16, bfloat16):
+    """The rung for a product: the largest tiles of which there are enough to keep the multiprocessors busy; where there are few, slices of K.
+
+    Tensor cores multiply the half types, and float32 where `set_float32_matmul_precision` allows it.
+    """
+    many = M >= 128 and N >= 128 and tiles(M, N, batches, 128, 128) >= sms
+    if arch >= 80 and M >= 16 and N >= 8:  # a fragment of C
+        if dtype in (float16, bfloat16):
+            return "14_half" if many else "14_half_64"
+        if dtype == float32 and _precision.mode != "highest":
+            return "12_tf32"
+    single = arch >= 80 and dtype == float32  # what cp.async can copy
+    if many and dtype in (float32, float16, bfloat16):
         return "09_supertile" if single else "07_warp_tile"
     if tiles(M, N, batches, BM, BN) * 2 >= sms:
         return "06_swizzle"
@@ -183,6 +192,53 @@ ladder(  # first to last: the order of the lesson
         traffic=lambda M, N, K, batches, itemsize, BM, BN, pieces: itemsize * (M * N * (K / BM + K / BN + 1) * batches + 2 * pieces * BM * BN),
         arch=80,
         dtypes=(float32,),
+        strided=strided,
+    ),
+    Kernel(
+        "12_tf32.cu",
+        grid=lambda M, N, batches, BM, BN: (ceil_div(M, BM) * ceil_div(N, BN), 1, min(batches, 65535)),
+        block=lambda BM, BN, WM, WN: 32 * (BM // WM) * (BN // WN),
+        smem=lambda BM, BN, BK, STAGES, itemsize: STAGES * BK * (BM + BN) * itemsize,
+        BM=128, BN=128, BK=16, WM=64, WN=32, STAGES=3, GROUP=8,
+        traffic=lambda M, N, K, batches, itemsize, BM, BN: itemsize * M * N * (K / BM + K / BN + 1) * batches,
+        arch=80,
+        precision="tf32",
+        dtypes=(float32,),
+        strided=strided,
+    ),
+    Kernel(
+        "13_tf32x3.cu",
+        grid=lambda M, N, batches, BM, BN: (ceil_div(M, BM) * ceil_div(N, BN), 1, min(batches, 65535)),
+        block=lambda BM, BN, WM, WN: 32 * (BM // WM) * (BN // WN),
+        smem=lambda BM, BN, BK, STAGES, itemsize: STAGES * BK * (BM + BN) * itemsize,
+        BM=128, BN=128, BK=16, WM=64, WN=32, STAGES=3, GROUP=8, PROMOTE=32,
+        traffic=lambda M, N, K, batches, itemsize, BM, BN: itemsize * M * N * (K / BM + K / BN + 1) * batches,
+        arch=80,
+        precision="tf32x3",
+        dtypes=(float32,),
+        strided=strided,
+    ),
+    Kernel(
+        "14_half.cu",
+        grid=lambda M, N, batches, BM, BN: (ceil_div(M, BM) * ceil_div(N, BN), 1, min(batches, 65535)),
+        block=lambda BM, BN, WM, WN: 32 * (BM // WM) * (BN // WN),
+        smem=lambda BM, BN, BK, STAGES, itemsize: STAGES * BK * (BM + BN) * itemsize,
+        BM=128, BN=128, BK=32, WM=64, WN=32, STAGES=3, GROUP=8,
+        traffic=lambda M, N, K, batches, itemsize, BM, BN: itemsize * M * N * (K / BM + K / BN + 1) * batches,
+        arch=80,
+        dtypes=(float16, bfloat16),
+        strided=strided,
+    ),
+    Kernel(
+        "14_half.cu",
+        name="14_half_64",  # for results too small for tiles of 128
+        grid=lambda M, N, batches, BM, BN: (ceil_div(M, BM) * ceil_div(N, BN), 1, min(batches, 65535)),
+        block=lambda BM, BN, WM, WN: 32 * (BM // WM) * (BN // WN),
+        smem=lambda BM, BN, BK, STAGES, itemsize: STAGES * BK * (BM + BN) * itemsize,
+        BM=64, BN=64, BK=32, WM=32, WN=32, STAGES=4, GROUP=8,
+        traffic=lambda M, N, K, batches, itemsize, BM, BN: itemsize * M * N * (K / BM + K / BN + 1) * batches,
+        arch=80,
+        dtypes=(float16, bfloat16),
         strided=strided,
     ),
     choose=choose,
