@@ -1,0 +1,130 @@
+// 14_half: float16 and bfloat16 on the tensor cores; ldmatrix fetches a fragment in one instruction, turned or not.
+//
+// Computes   C[m, n] = ACT(sum_k A[m, k] * B[k, n] + bias[n]) for each matrix of a batch; A (M, K) and B (K, N) of any strides, C row-major; any M, N >= 1, K >= 0
+// Launch     grid (ceil(M/BM)*ceil(N/BN), 1, min(batches, 65535)), block THREADS = 32*BM*BN/(WM*WN), dynamic smem STAGES*BK*(BM+BN)*sizeof(T) B
+// FLOPs      2*M*N*K a matrix
+// Traffic    sizeof(T)*M*N*K*(1/BM + 1/BN) + sizeof(T)*M*N B requested a matrix; floor sizeof(T)*(M*K + K*N + M*N) B
+// Intensity  2/(1/BM + 1/BN)/sizeof(T) FLOP/B requested
+// Since 12   mma.sync m16n8k16 on half types, whose products are exact in fp32: nothing is rounded but the sums. A register holds two neighbours along k;
+//            ldmatrix deals them out to the lanes, from [o][k] as they lie or from [k][o] transposed, four 8 x 8 matrices at once
+// Numerics   exact products, sums in fp32 by the tensor core, whose order and rounding are not documented; rounded once to the half type
+// Source     PTX ISA, "mma.sync", "ldmatrix"; Kerr 2020, as 06 (conflict-free layouts for ldmatrix)
+#include "epilogue/epilogue.cuh"
+
+constexpr int THREADS = 32 * (BM / WM) * (BN / WN), V = 16 / sizeof(T);
+static_assert(sizeof(T) == 2, "Half or BFloat16");
+static_assert(BM % WM == 0 && BN % WN == 0 && WM % 16 == 0 && WN % 16 == 0, "the block tile is made of whole warp tiles, and these of whole fragments");
+static_assert(STAGES >= 2 && BM % 64 == 0 && BN % 64 == 0 && BK % 16 == 0 && BK <= 64, "the xor permutes whole vectors within 128 bytes");
+
+// Where element (o, k) of a tile lies; o is m of A, or n of B. Turned (rows along k) the tile is [o][k], else [k][o]. ldmatrix reads eight vectors of 16
+// bytes, one below the other: the xor moves whole vectors, and sets these eight on all 32 banks.
+template <int BO, bool turned> __device__ __forceinline__ constexpr int place(int o, int k) {
+    return turned ? o * BK + (k ^ o * BK / 64 % (BK / V) * V) : k * BO + (o ^ k % 8 * V);
+}
+
+// Start the copy of a BO x BK piece of A or B, with zeros past its edges: a copy of 0 bytes writes them and reads nothing. cp.async copies 4 bytes or
+// more, so an operand that does not lie in vectors is loaded and stored.
+template <int BO>
+__device__ __forceinline__ void copy_tile(T* Xs, const T* x, bool turned, int64_t o0, int64_t k0, int64_t O, int64_t K, int64_t x_o, int64_t x_k) {
+    if (k0 >= K) return;  // nobody will read that tile
+    const bool wide = is_aligned<T, V>(x) && (turned ? K % V == 0 && x_o % V == 0 : x_o == 1 && O % V == 0 && x_k % V == 0);
+    if (wide) {  // then no vector crosses an edge
+        for (int i = threadIdx.x; i < BO * BK / V; i += THREADS) {
+            const int o = turned ? i / (BK / V) : i % (BO / V) * V, k = turned ? i % (BK / V) * V : i / (BO / V);
+            const bool in = o0 + o < O && k0 + k < K;
+            cp_async_16(Xs + (turned ? place<BO, true>(o, k) : place<BO, false>(o, k)), in ? x + (o0 + o) * x_o + (k0 + k) * x_k : x, in ? 16 : 0);
+        }
+    } else {
+#pragma unroll 1  // addresses of several elements at once would take registers that the sums need
+        for (int i = threadIdx.x; i < BO * BK; i += THREADS) {
+            const int o = turned ? i / BK : i % BO, k = turned ? i % BK : i / BO;
+            Xs[turned ? place<BO, true>(o, k) : place<BO, false>(o, k)] = o0 + o < O && k0 + k < K ? x[(o0 + o) * x_o + (k0 + k) * x_k] : T(0.0f);
+        }
+    }
+}
+
+// 16 (o) x 16 (k) values from (o, k) on, in the order of mma's A. B takes eight columns at a time: [0] and [2] are its first, [1] and [3] its second.
+template <int BO, bool turned> __device__ __forceinline__ void load_fragment(unsigned (&f)[4], const T* Xs, int o, int k) {
+    const int matrix = threadIdx.x % 32 / 8, row = threadIdx.x % 8;  // lane 8*matrix + row says where that row of that matrix lies
+    if (turned) ldmatrix_x4(f, Xs + place<BO, true>(o + matrix % 2 * 8 + row, k + matrix / 2 * 8));
+    else ldmatrix_x4_trans(f, Xs + place<BO, false>(o + matrix % 2 * 8, k + matrix / 2 * 8 + row));
+}
+
+__device__ __forceinline__ void mma(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2], Half) { mma_m16n8k16_f16(c, a, b); }
+__device__ __forceinline__ void mma(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2], BFloat16) { mma_m16n8k16_bf16(c, a, b); }
+
+// The warp's part of a tile's product.
+template <bool a_turned, bool b_turned>
+__device__ __forceinline__ void multiply(float (&acc)[WM / 16][WN / 8][4], const T* As, const T* Bs, int wm, int wn) {
+#pragma unroll
+    for (int k = 0; k < BK; k += 16) {
+        unsigned a[WM / 16][4], b[WN / 16][4];
+        for (int i = 0; i < WM / 16; ++i) load_fragment<BM, a_turned>(a[i], As, wm + i * 16, k);
+        for (int j = 0; j < WN / 16; ++j) load_fragment<BN, b_turned>(b[j], Bs, wn + j * 16, k);
+        for (int i = 0; i < WM / 16; ++i)
+            for (int j = 0; j < WN / 8; ++j) {
+                const unsigned b8[2] = {b[j / 2][j % 2], b[j / 2][j % 2 + 2]};
+                mma(acc[i][j], a[i], b8, T());
+            }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    matmul_fwd(const T* __restrict__ A, const T* __restrict__ B, const T* __restrict__ bias, T* __restrict__ C, int64_t M, int64_t N,
+               int64_t K, int64_t a_m, int64_t a_k, int64_t b_k, int64_t b_n, int64_t bias_n, Dims batch, int64_t batches) {
+    extern __shared__ __align__(16) unsigned char memory[];
+    T *As = reinterpret_cast<T*>(memory), *Bs = As + STAGES * BK * BM;  // STAGES tiles each
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int wm = warp / (BN / WN) * WM, wn = warp % (BN / WN) * WN;  // where the warp's tile lies in the block's
+    const int64_t down = (M + BM - 1) / BM, across = (N + BN - 1) / BN;
+    const int64_t top = blockIdx.x / (GROUP * across) * GROUP, at_group = blockIdx.x % (GROUP * across);  // the group's first row of blocks
+    const int64_t height = down - top < GROUP ? down - top : GROUP;                                      // the last group may be lower
+    const int64_t m0 = (top + at_group % height) * BM, n0 = at_group / height * BN;
+    const bool a_turned = a_k == 1 && a_m != 1, b_turned = b_k == 1 && b_n != 1;
+    const bool wide = N % 2 == 0 && is_aligned<T, 2>(C);
+    for (int64_t z = blockIdx.z; z < batches; z += gridDim.z) {
+        int64_t at[2];
+        offsets(batch, z, at, 2);
+        float acc[WM / 16][WN / 8][4] = {};
+        for (int t = 0; t < STAGES - 1; ++t) {
+            copy_tile<BM>(As + t * BK * BM, A + at[0], a_turned, m0, t * BK, M, K, a_m, a_k);
+            copy_tile<BN>(Bs + t * BK * BN, B + at[1], b_turned, n0, t * BK, N, K, b_n, b_k);
+            cp_async_commit();
+        }
+        int stage = 0, next = STAGES - 1;  // which slot is multiplied, and which one is filled meanwhile
+        for (int64_t k0 = 0; k0 < K; k0 += BK) {
+            cp_async_wait<STAGES - 2>();  // this thread's part of the tile has landed
+            __syncthreads();              // everybody's has; and nobody reads the slot of the tile before any more
+            copy_tile<BM>(As + next * BK * BM, A + at[0], a_turned, m0, k0 + (STAGES - 1) * BK, M, K, a_m, a_k);
+            copy_tile<BN>(Bs + next * BK * BN, B + at[1], b_turned, n0, k0 + (STAGES - 1) * BK, N, K, b_n, b_k);
+            cp_async_commit();
+            const T *a = As + stage * BK * BM, *b = Bs + stage * BK * BN;
+            if (a_turned) b_turned ? multiply<true, true>(acc, a, b, wm, wn) : multiply<true, false>(acc, a, b, wm, wn);
+            else b_turned ? multiply<false, true>(acc, a, b, wm, wn) : multiply<false, false>(acc, a, b, wm, wn);
+            stage = stage + 1 == STAGES ? 0 : stage + 1;
+            next = next + 1 == STAGES ? 0 : next + 1;
+        }
+        __syncthreads();  // kept: the next matrix of a batch of more than 65535, larger than any sample, fills slots still read here
+#pragma unroll
+        for (int i = 0; i < WM / 16; ++i)
+#pragma unroll
+            for (int j = 0; j < WN / 8; ++j)
+#pragma unroll
+                for (int r = 0; r < 2; ++r) {  // a lane has two neighbours in each of two rows
+                    const int64_t m = m0 + wm + i * 16 + r * 8 + lane / 4, n = n0 + wn + j * 8 + lane % 4 * 2;
+                    if (m < M && n < N) {
+                        Vec<T, 2> c;
+                        for (int q = 0; q < 2; ++q) {
+                            acc_t v = acc[i][j][2 * r + q];
+                            if (BIAS && n + q < N) v += acc_t(bias[(n + q) * bias_n]);
+                            c.v[q] = T(ACT::of(v));
+                        }
+                        T* to = C + (z * M + m) * N + n;
+                        if (wide) store_whole(reinterpret_cast<Vec<T, 2>*>(to), c);
+                        else
+                            for (int q = 0; q < 2; ++q)
+                                if (n + q < N) to[q] = c.v[q];
+                    }
+                }
+    }
+}
