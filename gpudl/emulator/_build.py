@@ -296,6 +296,7 @@ def read_elf(path: Path) -> dict[str, Any]:
         "constant": span("gpudl_constant"),
         "image": max((s[3] + s[5] for s in sections if s[2] & 2), default=0),
         "anchor": anchor,
+        "shuffles": b"gpudl_emu_shuffle\0" in image,
     }
 
 

@@ -55,7 +55,8 @@ class _Module(ctypes.Structure):
         (name, ctypes.c_uint64)
         for name in ("anchor_offset", "static_offset", "static_bytes", "dynamic_offset", "dynamic_bytes", "text_begin", "text_end", "data_begin",
                      "data_end", "constant_begin", "constant_end", "image_begin", "image_end")
-    ] + [("arrays", ctypes.c_void_p), ("array_count", ctypes.c_uint32), ("sanitized", ctypes.c_uint32)]  # fmt: skip
+    ] + [("arrays", ctypes.c_void_p), ("array_count", ctypes.c_uint32), ("sanitized", ctypes.c_uint32),
+         ("shuffles", ctypes.c_uint32), ("reserved", ctypes.c_uint32)]  # fmt: skip
 
 
 class _Launch(ctypes.Structure):
@@ -153,7 +154,7 @@ class Module:
         self._module = _Module(
             anchor, elf["anchor"]["tls"], low, high - low, dynamic[1] if dynamic else 0, dynamic[2] if dynamic else 0, *[base + a for a in elf["text"]],
             *(base + a if elf["data_range"][1] else 0 for a in elf["data_range"]), *(base + a if elf["constant"][1] else 0 for a in elf["constant"]),
-            base, base + elf["image"], ctypes.addressof(self._extents), len(self.shared), sanitize,
+            base, base + elf["image"], ctypes.addressof(self._extents), len(self.shared), sanitize, elf["shuffles"], 0,
         )  # fmt: skip
         self._functions: dict[str, Function] = {}
 

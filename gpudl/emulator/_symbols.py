@@ -169,6 +169,8 @@ def explain(function: Function, faults: list[Any], arguments: list[tuple[str, in
                 cause = CAUSE_ASYNC if "cp.async" in text else cause
             else:
                 text = f"{verb} {fault.size} bytes at {words}" + (f": {text}" if text else "")
+        if kind == "invalid_shuffle" and fault.address:
+            text += f"; the undefined value reaches {places.name(fault.address, fault.size, fault.space, 0)[2]}"
         if fault.kind == 11:
             cause = CAUSE_STATIC
             array, index = _indexed(chain, text)

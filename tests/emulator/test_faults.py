@@ -127,6 +127,43 @@ SEEDS = {
     "shuffle from a lane outside the mask": Seed(
         "invalid_shuffle", XY, """if (threadIdx.x < 16)
         y[threadIdx.x] = __shfl_sync(0xffff, x[threadIdx.x], 20); /*!*/""", (x, y), block=32),
+    "a flag in shared memory without a fence": Seed(
+        "race", XY, """__shared__ volatile int flag; __shared__ float s[4]; int t = threadIdx.x; if (t == 0) flag = 0; __syncthreads();
+        if (t == 0) { s[0] = x[5];
+          flag = 1; } /*!*/
+        if (t == 64) {
+          while (flag == 0); /*!*/
+          __threadfence_block(); y[0] = s[0]; }""", (x, y), array="flag"),
+    "data behind a flag that is read before the flag": Seed(
+        "race", XY, """__shared__ volatile int flag; __shared__ float s[4]; int t = threadIdx.x; if (t == 0) flag = 0; __syncthreads();
+        if (t == 0) {
+          s[0] = x[5]; /*!*/
+          __threadfence_block(); flag = 1; }
+        if (t == 64) {
+          float early = s[0]; /*!*/
+          while (flag == 0); __threadfence_block(); y[0] = early; }""", (x, y), array="s"),
+    "data that is written after its flag is raised": Seed(
+        "race", XY, """__shared__ volatile int flag; __shared__ float s[4]; int t = threadIdx.x; if (t == 0) flag = 0, s[0] = 0; __syncthreads();
+        if (t == 0) { __threadfence_block(); flag = 1;
+          s[0] = x[5]; /*!*/
+        }
+        if (t == 64) { while (flag == 0); __threadfence_block();
+          y[0] = s[0]; } /*!*/""", (x, y), array="s"),
+    "warp-synchronous reduction, with fences in place of __syncwarp": Seed(
+        "race", XY, """__shared__ float s[128]; int t = threadIdx.x; s[t] = x[t]; __syncthreads();
+        if (t < 32) { volatile float* v = s;
+          __threadfence_block(); v[t] += v[t + 32]; /*!*/
+          __threadfence_block(); v[t] += v[t + 16]; /*!*/
+        }""", (x, y), array="s"),
+    "shuffle of a ragged warp, added unasked": Seed(
+        "invalid_shuffle", XY + ", int n", """int t = threadIdx.x; unsigned mask = __ballot_sync(0xffffffffu, t < n);
+        if (t < n) { float v = x[t]; for (int o = 16; o; o /= 2)
+          v += __shfl_down_sync(mask, v, o); /*!*/
+          if (t == 0) y[3] = v; }""", (x, y, 24), block=32, text="the undefined value reaches y[3]"),
+    "shuffle whose undefined value decides a branch": Seed(
+        "invalid_shuffle", "const int* x, int* y", """int t = threadIdx.x; if (t >= 16) return;
+        int v = __shfl_down_sync(0xffffu, x[t], 1); /*!*/
+        if (v > 0) y[t] = 1;""", (np.full(64, -3, np.int32), ints), block=32, text="lane 15 reads from lane 16"),
     "shuffle as a fence": Seed(
         "race", XY, """__shared__ float s[128]; int t = threadIdx.x; s[t] = 0; __syncthreads();
         s[t] = x[t]; /*!*/

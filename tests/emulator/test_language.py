@@ -300,6 +300,57 @@ extern "C" __global__ void flag(int* ready, int* data) {
     if (threadIdx.x == 0) { data[0] = 5; __threadfence(); *(volatile int*)ready = 1; }
     if (threadIdx.x == 33) { while (*(volatile int*)ready == 0); __threadfence(); data[1] = data[0]; }
 }
+extern "C" __global__ void shared_flag(const float* x, float* y, int rounds) {                // one warp makes, another takes, again and again
+    __shared__ volatile int full; __shared__ float s[32]; int t = threadIdx.x, lane = t % 32;
+    if (t == 0) full = 0;
+    __syncthreads();
+    for (int k = 0; k < rounds; k++) {
+        if (t < 32) {
+            if (lane == 0) { while (full); __threadfence_block(); }
+            __syncwarp();
+            s[lane] = x[lane] + k;
+            __syncwarp();
+            if (lane == 0) { __threadfence_block(); full = 1; }
+        } else {
+            if (lane == 0) { while (!full); __threadfence_block(); }
+            __syncwarp();
+            y[k * 32 + lane] = s[31 - lane];
+            __syncwarp();
+            if (lane == 0) { __threadfence_block(); full = 0; }
+        }
+    }
+}
+extern "C" __global__ void in_turn(int* y) {                                                  // warps take turns by a counter in shared memory
+    __shared__ volatile int turn; __shared__ int sum; int warp = threadIdx.x / 32;
+    if (threadIdx.x == 0) turn = 0, sum = 0;
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) {
+        while (turn != warp);
+        __threadfence_block();
+        sum = sum * 10 + warp;
+        __threadfence_block();
+        turn = warp + 1;
+    }
+    __syncthreads();
+    y[0] = sum;
+}
+extern "C" __global__ void raised_atomically(const float* x, float* y) {
+    __shared__ int flag; __shared__ float s[1];
+    if (threadIdx.x == 0) flag = 0;
+    __syncthreads();
+    if (threadIdx.x == 0) { s[0] = x[7]; __threadfence_block(); atomicExch(&flag, 1); }
+    if (threadIdx.x == 40) { while (*(volatile int*)&flag == 0); __threadfence_block(); y[0] = s[0]; }
+}
+extern "C" __global__ void ragged(const float* x, float* y, int n, int counted) {             // undefined values that nobody uses
+    int t = threadIdx.x; unsigned mask = __ballot_sync(0xffffffffu, t < n);
+    y[40 + t] += 1;
+    if (t >= n) return;
+    float v = x[t];
+    for (int o = 16; o; o /= 2) { float other = __shfl_down_sync(mask, v, o); if (t + o < n) v += other; }
+    float w = x[t];
+    for (int o = counted / 2; o; o /= 2) w += __shfl_down_sync(mask, w, o);                   // lane 0 never meets the far lanes' values
+    if (t == 0) y[0] = v, y[1] = w, atomicAdd(&y[2], 1.0f);
+}
 extern "C" __global__ void partial(const float* x, float* y) {
     __shared__ float s[32]; int t = threadIdx.x; unsigned m = t < 16 ? 0xffffu : 0xffff0000u;
     s[t] = x[t]; __syncwarp(m); y[t] = s[t ^ 1];
@@ -328,6 +379,19 @@ def test_correct_synchronisation_gives_no_report(order):
     data = np.zeros(2, np.int32)
     go("flag", 1, 64, np.zeros(1, np.int32), data)
     assert data[1] == 5
+    go("shared_flag", 1, 64, np.arange(32, dtype=np.float32), y, 5)
+    assert (y[:160].reshape(5, 32) == np.arange(31, -1, -1) + np.arange(5)[:, None]).all()
+    total = np.zeros(1, np.int32)
+    go("in_turn", 2, 128, total)
+    assert total[0] == 123
+    go("raised_atomically", 1, 64, np.arange(64, dtype=np.float32), y)
+    assert y[0] == 7
+    y[:] = 0
+    rows = np.random.default_rng(1).integers(0, 9, 32).astype(np.float32)
+    for n in (16, 21):
+        go("ragged", 1, 32, rows, y, n, 16 if n == 16 else 1)
+        assert y[0] == rows[:n].sum() and y[1] == (rows[:16].sum() if n == 16 else rows[0])
+    assert y[2] == 2 and (y[40:72] == 2).all()  # the launch is tried with other values, and counts once
     values, most = np.random.default_rng(0).standard_normal(128), np.full(1, -9.0)
     go("swap", 2, 64, values, most, 128)
     assert most[0] == values.max()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,6 +82,46 @@ def test_profile_counts_wavefronts_and_barriers():
     r = [r for r in p if r.space == "shared" and r.op == "load"][0]
     assert r.wavefronts_per_request == 1  # a broadcast
     assert p.barriers == 1
+
+
+UNITS = r"""
+#include "ptx.cuh"
+extern "C" __global__ void one_address(int* y) {
+    __shared__ int s[64];
+    s[threadIdx.x] = 0; s[threadIdx.x + 32] = 0;
+    __syncwarp();
+    atomicAdd(&s[0], 1);
+    atomicAdd(&s[threadIdx.x / 4], 1);
+    atomicAdd(&s[threadIdx.x], 1);
+    __syncwarp();
+    y[threadIdx.x] = s[threadIdx.x];
+}
+extern "C" __global__ void copies(const float* x, float* y, int n) {
+    __shared__ alignas(16) float s[128];
+    int left = n - 4 * (int)threadIdx.x;
+    cp_async_16(&s[4 * threadIdx.x], x + (left > 0 ? 4 * threadIdx.x : 0), left >= 4 ? 16 : left > 0 ? 4 * left : 0);
+    cp_async_wait_all();
+    __syncwarp();
+    y[threadIdx.x] = s[threadIdx.x];
+}
+"""
+
+
+def test_profile_counts_atomics_that_take_turns_and_copies_by_warp():
+    kernels = str(Path(__file__).resolve().parents[2] / "kernels")
+    module = emulator.compile(UNITS, (f"-I{kernels}",), profile=True)
+    f = module.get_function("one_address")
+    f(1, 32, (np.zeros(32, np.int32),))
+    got = [(r.requests, r.wavefronts, r.ideal_wavefronts) for r in f.profile if r.op == "atomic"]
+    assert got == [(1, 32, 1), (1, 4, 1), (1, 1, 1)]
+    f = module.get_function("copies")
+    for n, size, sectors in ((128, 512, 16), (101, 404, 13)):
+        f(1, 32, (np.zeros(128, np.float32), np.zeros(32, np.float32), n))
+        rows = [r for r in f.profile if r.file == module.sources[0] or r.file.endswith("ptx.cuh")]
+        (load,) = [r for r in rows if r.op == "load" and r.space == "global"]
+        (store,) = [r for r in rows if r.op == "store" and r.space == "shared"]
+        assert (load.requests, load.bytes, load.sectors) == (1, size, sectors)
+        assert (store.requests, store.wavefronts, store.ideal_wavefronts, store.bytes) == (1, 4, 4, 512)
 
 
 def test_profile_as_table_json_and_page():

@@ -3,11 +3,11 @@
 // Lanes run one after another here, so a warp's request is put together afterwards: the n-th execution of a site by each of its lanes
 // since the last block barrier is one request. Of a request to global memory the 32-byte sectors are counted; of one to shared memory
 // the wavefronts: for each group of lanes that the hardware serves at once (32 lanes of 4 bytes, 16 of 8, 8 of 16), the largest number
-// of different words that fall into one of the 32 banks.
+// of different words that fall into one of the 32 banks; atomics of several lanes on one word take turns, so there each lane counts.
 #include "runtime.h"
 #include <algorithm>
 
-struct Group { u64 base; u32 mask; u32 delta[32]; };
+struct Group { u64 base; u32 mask, missing; u32 delta[32]; };      // missing: bytes that lanes did not ask for although others did
 struct SiteLog { u32 count[32]; std::vector<Group> groups; u32 used = 0; uint8_t space = 0, access = 0, size = 0; };
 struct WarpLog { std::vector<SiteLog> sites; std::vector<u32> touched; };
 struct ProfileRow { u64 pc; int space, access; u64 requests, sectors, ideal_sectors, wavefronts, ideal_wavefronts, bytes, worst; };
@@ -24,16 +24,16 @@ struct Profile {
 };
 static Profile* profile_of_launch = nullptr;                    // kept for Python to read after the launch
 
-static void add_request(Profile* p, u32 site, const SiteLog& log, const Group& g) {
-    u32 index = 2 * site + (log.space == 2);
+static void add_request(Profile* p, u32 index, const SiteLog& log, const Group& g) {
     if (p->rows.size() <= index) p->rows.resize(index + 1);
     ProfileRow& row = p->rows[index];
     row.space = log.space, row.access = log.access;
     u32 size = log.size, lanes = __builtin_popcount(g.mask);
     row.requests++;
-    row.bytes += (u64)lanes * size;
+    row.bytes += (u64)lanes * size - g.missing;
     u64 seen[128];
     if (log.space == 2) {
+        bool atomic = log.access == ACCESS_ATOMIC;
         u32 together = size <= 4 ? 32 : size == 8 ? 16 : 8, words = (size + 3) / 4;
         u64 wavefronts = 0, ideal = 0;
         for (u32 first = 0; first < 32; first += together) {
@@ -43,11 +43,11 @@ static void add_request(Profile* p, u32 site, const SiteLog& log, const Group& g
             u64 last = ~0ull;
             for (u32 rest = part; rest; rest &= rest - 1) {
                 u64 word = (g.base + (u64)(int64_t)(int)g.delta[first + __builtin_ctz(rest)]) >> 2;
-                if (word == last) continue;
+                if (word == last && !atomic) continue;
                 last = word;
                 for (u32 k = 0; k < words; k++) {
                     bool known = false;
-                    for (u32 i = count; i-- > 0 && !known;) known = seen[i] == word + k;
+                    for (u32 i = count; i-- > 0 && !known && !atomic;) known = seen[i] == word + k;
                     if (known) continue;
                     seen[count++] = word + k;
                     most = std::max(most, ++banks[(word + k) & 31]);
@@ -79,25 +79,26 @@ static void add_request(Profile* p, u32 site, const SiteLog& log, const Group& g
     row.worst = std::max<u64>(row.worst, sectors);
 }
 static void flush_warp(Profile* p, WarpLog& warp) {
-    for (u32 site : warp.touched) {
-        SiteLog& log = warp.sites[site];
-        for (u32 i = 0; i < log.used; i++) add_request(p, site, log, log.groups[i]);
+    for (u32 index : warp.touched) {
+        SiteLog& log = warp.sites[index];
+        for (u32 i = 0; i < log.used; i++) add_request(p, index, log, log.groups[i]);
         log.used = 0;
         memset(log.count, 0, sizeof log.count);
     }
     warp.touched.clear();
 }
-void profile_access(Worker* w, int space, address_t address, u64 size, int access, u32 site) {
+void profile_access(Worker* w, int space, address_t address, u64 size, int access, u32 site, u32 missing) {
     Profile* p = w->profile;
+    u32 place_number = 2 * site + (space == 2);                 // one line may touch both: cp.async, or a pointer to either
     Thread* t = w->current;
     WarpLog& warp = p->warps[t->warp];
-    if (UNLIKELY(warp.sites.size() <= site)) warp.sites.resize(site + 64);
-    SiteLog& log = warp.sites[site];
+    if (UNLIKELY(warp.sites.size() <= place_number)) warp.sites.resize(place_number + 128);
+    SiteLog& log = warp.sites[place_number];
     if (UNLIKELY(log.used == 0 || log.space != space)) {
         if (log.used) flush_warp(p, warp);
         memset(log.count, 0, sizeof log.count);
         log.space = (uint8_t)space, log.size = (uint8_t)size;
-        warp.touched.push_back(site);
+        warp.touched.push_back(place_number);
     }
     log.access = (uint8_t)access;
     u32 turn = log.count[t->lane]++;
@@ -107,11 +108,12 @@ void profile_access(Worker* w, int space, address_t address, u64 size, int acces
     if (UNLIKELY(turn >= log.used)) {
         if (turn >= MOST_GROUPS) { p->dropped++; return; }
         if (log.groups.size() <= turn) log.groups.resize(turn + 64);
-        log.groups[turn].base = place, log.groups[turn].mask = 0;
+        log.groups[turn].base = place, log.groups[turn].mask = log.groups[turn].missing = 0;
         log.used = turn + 1;
     }
     Group& group = log.groups[turn];
     group.mask |= 1u << t->lane;
+    group.missing += missing;
     group.delta[t->lane] = (u32)(place - group.base);
 }
 void profile_flush(Worker* w, u32 warp) { flush_warp(w->profile, w->profile->warps[warp]); }

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -46,7 +47,7 @@ struct Module {                         // what the builder knows of one compile
     u64 text_begin, text_end, data_begin, data_end, constant_begin, constant_end;
     u64 image_begin, image_end;
     const u64* arrays;                  // offset and size of each static shared array
-    u32 array_count, sanitized;
+    u32 array_count, sanitized, shuffles, reserved;
 };
 struct Launch {
     void (*call)(void**);
@@ -91,6 +92,7 @@ struct alignas(64) Thread {             // one cache line: a thousand of them ar
 struct Baggage {                        // what few threads have
     std::vector<AsyncCopy> copies;      // cp.async: not yet waited for
     std::vector<u32> groups;            // ends of the committed groups in `copies`
+    std::vector<address_t> looked;      // words of shared memory that it has read as volatile since its last fence
     std::shared_ptr<Acquired> acquired;
 };
 
@@ -171,13 +173,18 @@ void sanitizer_copy_complete(Worker* w, AsyncCopy& copy);
 void sanitizer_grid_barrier(Worker* w);
 void sanitizer_fence(Worker* w);
 void sanitizer_request_stop(Worker* w);
+extern bool rerunning;                                          // the launch runs again, for sanitizer_second_opinion
+u64 undefined_value(u64 pc);
+void note_undefined(Worker* w, u64 pc, const char* text);
+void sanitizer_keep_for_undo(const Launch* launch);
+void sanitizer_second_opinion(Launch* launch, const std::function<void()>& run);
 
 // profile.cpp
 void profile_begin_launch(Worker* w);
 void profile_begin_block(Worker* w);
 void profile_end_block(Worker* w);
 void profile_flush(Worker* w, u32 warp);
-void profile_access(Worker* w, int space, address_t address, u64 size, int access, u32 site);
+void profile_access(Worker* w, int space, address_t address, u64 size, int access, u32 site, u32 missing = 0);
 void profile_resolve(const std::vector<u64>& pcs);
 
 #define CALLER ((u64)__builtin_return_address(0) - 1)

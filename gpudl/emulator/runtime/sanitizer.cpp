@@ -7,6 +7,8 @@
 //   __syncwarp           the lanes of its mask know of each other (`full`, or a matrix of lanes where the mask is partial)
 //   __threadfence + atomic, or a volatile access to global memory
 //                        what the releasing thread knew, kept with the address, joined by whoever reads it later (`Acquired`)
+//   __threadfence_block + volatile store to shared memory
+//                        the same, if the thread has not looked at that word since its fence: a flag, not v[t] += v[t + 16]
 //   a grid barrier       forgets all stamps
 // Shuffles and votes order nothing.
 #include "runtime.h"
@@ -20,6 +22,7 @@
 typedef u64 Stamp;
 constexpr int KIND = 4, SITE = 6, THREAD = 20, BLOCK = 30, CLOCK = 44;
 constexpr u32 BLOCK_MASK = 0x3fff, LAST_CLOCK = (1u << 20) - 4;
+constexpr int VOLATILE_READ = 0;                                // a kind that no ACCESS_* but NONE has: of shared memory, perhaps a thread that polls
 static HOT u32 mask_of(Stamp s) { return s & 15; }
 static HOT int kind_of(Stamp s) { return s >> KIND & 3; }
 static HOT u32 site_of(Stamp s) { return s >> SITE & 0x3fff; }
@@ -59,12 +62,14 @@ struct Sanitizer {
     bool vectors = false;                                       // `known` says more than `base`
     bool acquired = false;                                      // some thread or the block has learned through atomics
     Knowledge of_block;
+    std::vector<address_t> flags;                               // words of shared memory in `released`
     address_t poll_address = 0;
     u32 poll_thread = 0, poll_count = 0;
     address_t suspect = 0;                                      // a write that collides with a write: harmless if it changes nothing
     u64 suspect_value = 0, suspect_size = 0;
     Fault suspect_fault;
     struct { Thread* thread; u64 pc, size; address_t address; Stamp other; } seed;      // a plain read that collides with an atomic
+    bool undo = false;                                          // pages of global memory are kept before their first change
     uint16_t* sites = nullptr;
     std::vector<u64>* site_pcs = nullptr;
     u64 text = 0, text_size = 0;
@@ -167,7 +172,7 @@ static __attribute__((noinline, cold)) void race(Worker* w, u64 pc, address_t ad
         fault->block[0] = w->block.x, fault->block[1] = w->block.y, fault->block[2] = w->block.z;
     }
     describe(w, fault, address, size, access);
-    fault->other_pc = other_pc, fault->other_access = kind_of(other), fault->other_thread = (int)thread_of(other);
+    fault->other_pc = other_pc, fault->other_access = kind_of(other) == VOLATILE_READ ? ACCESS_READ : kind_of(other), fault->other_thread = (int)thread_of(other);
     u32 mine = linear_block(w->launch, w->block);
     fault->other_block = (mine & ~BLOCK_MASK) | block_of(other);
     if (fault->other_block > mine && !w->launch->order && !w->launch->cooperative && fault->other_block >= BLOCK_MASK + 1) fault->other_block -= BLOCK_MASK + 1;
@@ -222,11 +227,13 @@ static HOT void check_word(Worker* w, Sanitizer* s, Region& region, address_t ad
     Cell& cell = region.cells[word];
     Thread* t = w->current;
     mine |= mask;
-    if (access == ACCESS_READ) {
+    if (access == ACCESS_READ || access == VOLATILE_READ) {
         if (LIKELY(cell.other[0] == mine)) return;
-        if (UNLIKELY(cell.write && overlaps(cell.write, mine) && !ordered(s, t, mine, cell.write))) race(w, pc, address, size, access, cell.write);
+        bool polls = access == VOLATILE_READ;
+        if (UNLIKELY(cell.write && overlaps(cell.write, mine) && !(polls && kind_of(cell.write) == ACCESS_ATOMIC) && !ordered(s, t, mine, cell.write)))
+            race(w, pc, address, size, ACCESS_READ, cell.write);
         Stamp first = cell.other[0], second = cell.other[1];
-        if (UNLIKELY((first | second) >> (KIND + 1) & 1))       // one of them is an atomic
+        if (UNLIKELY(!polls && (first | second) >> (KIND + 1) & 1))       // one of them is an atomic
             for (Stamp other : cell.other)
                 if (kind_of(other) == ACCESS_ATOMIC && overlaps(other, mine) && !ordered(s, t, mine, other)) race(w, pc, address, size, access, other);
         // Two concurrent readers, of different warps of this block or of different blocks, are all that a later write needs to collide with.
@@ -244,7 +251,7 @@ static HOT void check_word(Worker* w, Sanitizer* s, Region& region, address_t ad
     if (UNLIKELY(cell.write && overlaps(cell.write, mine) && !(atomic && kind_of(cell.write) == ACCESS_ATOMIC) && !ordered(s, t, mine, cell.write)))
         race(w, pc, address, size, access, cell.write);
     for (Stamp other : cell.other)
-        if (other && overlaps(other, mine) && !(atomic && kind_of(other) == ACCESS_ATOMIC) && !ordered(s, t, mine, other)) {
+        if (other && overlaps(other, mine) && !(atomic && (kind_of(other) == ACCESS_ATOMIC || kind_of(other) == VOLATILE_READ)) && !ordered(s, t, mine, other)) {
             race(w, pc, address, size, access, other);
             break;
         }
@@ -259,19 +266,47 @@ static HOT void check_word(Worker* w, Sanitizer* s, Region& region, address_t ad
     cell.write = mine;
 }
 
+// ---- Undoing a launch, so that it can be run again with other undefined values (see sanitizer_second_opinion).
+struct Page { u64 offset; std::vector<char> data, result; std::vector<uint8_t> state, state_after; };      // before, and after the first run
+struct Undo {
+    u32* marks = nullptr;                                       // of each page of the arena: the launch that saved it
+    u32 launch = 0;
+    std::vector<Page> pages;
+    std::vector<char> variables, variables_after;               // the module's
+    std::mutex mutex;
+};
+static Undo undo;
+constexpr u64 UNDO_PAGE = 4096;
+static __attribute__((noinline)) void save_page(u64 number) {
+    std::lock_guard<std::mutex> lock(undo.mutex);
+    if (undo.marks[number] == undo.launch) return;
+    undo.marks[number] = undo.launch;
+    undo.pages.emplace_back();
+    Page& page = undo.pages.back();
+    const char* data = (const char*)arena_base + number * UNDO_PAGE;
+    const uint8_t* state = arena_state + number * UNDO_PAGE / 4;
+    page.offset = number * UNDO_PAGE, page.data.assign(data, data + UNDO_PAGE), page.state.assign(state, state + UNDO_PAGE / 4);
+}
+static HOT void save_for_undo(u64 offset, u64 size) {
+    u64 first = offset / UNDO_PAGE, last = (offset + size - 1) / UNDO_PAGE;
+    if (UNLIKELY(undo.marks[first] != undo.launch)) save_page(first);
+    if (UNLIKELY(last != first && undo.marks[last] != undo.launch)) save_page(last);
+}
+
 // ---- One access.
 static const char* touch(Region& region, u64 offset, u64 size, int access) {        // the exact, slow look at the state
     bool missing = false;
     for (u64 i = offset; i < offset + size; i++) {
         uint8_t& state = region.state[i >> 2];
         if (!(state >> (i & 3) & 1)) return "bounds";
-        if (access == ACCESS_READ || access == ACCESS_ATOMIC) missing |= !(state >> (4 + (i & 3)) & 1);
-        if (access != ACCESS_READ) state |= 0x10 << (i & 3);
+        if (access != ACCESS_WRITE) missing |= !(state >> (4 + (i & 3)) & 1);
+        if (access == ACCESS_WRITE || access == ACCESS_ATOMIC) state |= 0x10 << (i & 3);
     }
     return missing ? "uninitialised" : nullptr;
 }
 static __attribute__((noinline)) void bad_state(Worker* w, Region& region, address_t address, u64 size, int access, u64 pc) {
     const char* problem = touch(region, address - region.base, size, access);
+    if (access == VOLATILE_READ) access = ACCESS_READ;
     if (!problem) return;
     if (problem[0] == 'b') fault_at(w, FAULT_BOUNDS, pc, address, size, access, "", true);
     const char* text = "";
@@ -309,6 +344,7 @@ template <int SIZE> static HOT void check(address_t address, int access, u64 pc,
     w->last_pc = pc;
     u64 offset = address - region->base;
     if (UNLIKELY(is_volatile && region->space != 2)) access = ACCESS_ATOMIC;
+    if (UNLIKELY(s->undo && region == &global && access >= ACCESS_WRITE)) save_for_undo(offset, SIZE);
     bool fine;
     if (UNLIKELY(SIZE < 4 ? (offset & 3) + SIZE > 4 : offset & 3)) fine = false;
     else if (SIZE < 4) fine = (region->state[offset >> 2] >> (offset & 3) & ((1 << SIZE) - 1) * 17) == ((1 << SIZE) - 1) * 17;
@@ -325,7 +361,7 @@ template <int SIZE> static HOT void check(address_t address, int access, u64 pc,
     } else {
         for (int i = 0; i < SIZE; i += 4) check_word(w, s, *region, address, offset + i, SIZE, 15, access, mine, pc);
     }
-    if (UNLIKELY(w->profile != nullptr)) profile_access(w, region->space, address, SIZE, access, number);
+    if (UNLIKELY(w->profile != nullptr)) profile_access(w, region->space, address, SIZE, access == VOLATILE_READ ? ACCESS_READ : access, number);
 }
 static void check_range(address_t address, u64 size, int access, u64 pc) {
     if (size == 16) return check<16>(address, access, pc);
@@ -359,10 +395,16 @@ static void synchronise(Worker* w, address_t address, bool reads, bool writes) {
     Knowledge all = mine;
     join(all, w->baggage[t->number].acquired);
     join(all, s->of_block);
+    if (address - s->shared.base < s->shared.size) s->flags.push_back(address);
     join(released[address], all);
     s->clock[t->warp] = std::min(s->clock[t->warp] + 1, LAST_CLOCK);
 }
-void sanitizer_fence(Worker* w) { w->current->fenced = true; }
+void sanitizer_fence(Worker* w) { w->current->fenced = true, w->baggage[w->current->number].looked.clear(); }
+// Whether a volatile store to shared memory releases: behind a fence, and not to a word that its thread has read since then.
+static bool raises_flag(Worker* w, address_t address) {
+    auto& looked = w->baggage[w->current->number].looked;
+    return w->current->fenced && std::find(looked.begin(), looked.end(), address) == looked.end();
+}
 
 static void poll(Worker* w, address_t address) {                // a thread that looks at one address again and again lets others run
     Sanitizer* s = w->sanitizer;
@@ -383,6 +425,12 @@ static void check_volatile(address_t address, int size, bool writes, u64 pc) {
     if (local) return;
     w->current->pc = pc;
     if (!writes) poll(w, address);
+    bool shared = address - w->sanitizer->shared.base < w->sanitizer->shared.size;
+    if (shared) {
+        access = !writes ? VOLATILE_READ : raises_flag(w, address) ? ACCESS_ATOMIC : ACCESS_WRITE;
+        auto& looked = w->baggage[w->current->number].looked;
+        if (!writes && w->current->fenced && looked.size() < 64 && (looked.empty() || looked.back() != address)) looked.push_back(address);
+    }
     switch (size) {
         case 1: check<1>(address, access, pc, true); break;
         case 2: check<2>(address, access, pc, true); break;
@@ -390,7 +438,7 @@ static void check_volatile(address_t address, int size, bool writes, u64 pc) {
         case 8: check<8>(address, access, pc, true); break;
         default: check<16>(address, access, pc, true);
     }
-    if (!(address - w->sanitizer->shared.base < w->sanitizer->shared.size)) synchronise(w, address, !writes, writes);
+    synchronise(w, address, !writes, shared ? access == ACCESS_ATOMIC : writes);
 }
 
 // ---- Atomics.
@@ -551,8 +599,15 @@ void sanitizer_copy_issue(Worker* w, AsyncCopy& copy) {
     if (!(to - s->shared.base < s->shared.size)) fault_at(w, FAULT_BOUNDS, copy.pc, to, copy.bytes, ACCESS_WRITE, "the destination of cp.async must be shared memory", true);
     if (to % copy.bytes) fault_at(w, FAULT_MISALIGNED, copy.pc, to, copy.bytes, ACCESS_WRITE, "", true);
     if (from % copy.bytes && copy.source_bytes) fault_at(w, FAULT_MISALIGNED, copy.pc, from, copy.bytes, ACCESS_READ, "", true);
+    Profile* profile = w->profile;
+    w->profile = nullptr;                                       // one access, however many pieces are checked
     check_range(from, copy.source_bytes, ACCESS_READ, copy.pc);
     check_range(to, copy.bytes, ACCESS_WRITE, copy.pc);
+    if ((w->profile = profile)) {
+        u32 number = site(s, copy.pc);
+        if (copy.source_bytes) profile_access(w, 3, from, copy.bytes, ACCESS_READ, number, copy.bytes - copy.source_bytes);
+        profile_access(w, 2, to, copy.bytes, ACCESS_WRITE, number);
+    }
     for (u64 i = to - s->shared.base; i < to - s->shared.base + copy.bytes; i++) s->shared.state[i >> 2] &= ~(0x10 << (i & 3));
 }
 void sanitizer_copy_complete(Worker* w, AsyncCopy& copy) {
@@ -598,6 +653,7 @@ void sanitizer_begin_launch(Worker* w) {
     memset(s->shared.state, 0, (w->shared_size + 64) / 4);
     s->shared.base = w->shared_base, s->shared.size = w->shared_size;
     s->suspect = 0;
+    s->undo = m->shuffles;
     w->sanitizer = s;
     w->profile = nullptr;
     if (w->launch->profile) profile_begin_launch(w);
@@ -605,7 +661,7 @@ void sanitizer_begin_launch(Worker* w) {
 void sanitizer_end_launch(Worker* w) {
     if (w->sanitizer->suspect && w->sanitizer->suspect != STOP) settle_suspect(w);
     w->sanitizer->of_block.reset();
-    if (w->profile) profile_resolve(*w->sanitizer->site_pcs), w->profile = nullptr;
+    if (w->launch->profile) profile_resolve(*w->sanitizer->site_pcs), w->profile = nullptr;
     w->sanitizer = nullptr;
     static u64 launches = 0;
     if (w->number == 0 && ++launches % 64 == 0) {               // cells of long gone launches are worth nothing
@@ -629,10 +685,101 @@ void sanitizer_begin_block(Worker* w) {
         for (u32 i = 0; i < WARPS * 32; i++) w->baggage[i].acquired.reset();
     s->vectors = s->acquired = false;
     s->of_block.reset();
+    for (address_t flag : s->flags) released.erase(flag);
+    s->flags.clear();
     s->poll_address = 0;
     if (w->profile) profile_begin_block(w);
     for (u32 i = 0; i < m->array_count; i++) set_extent(s->shared, m->arrays[2 * i], m->arrays[2 * i + 1]);
     if (m->dynamic_bytes && w->launch->shared_bytes) set_extent(s->shared, m->dynamic_offset, std::min<u64>(w->launch->shared_bytes, m->dynamic_bytes));
+}
+
+// ---- Undefined values. A shuffle that reads a lane which takes no part gives an undefined value, which does no harm as long as nobody
+// uses it. Whether somebody does is found out by running the launch again with another such value, for one source line at a time:
+// the value is used if memory ends up different, or if other faults are found.
+static std::vector<Fault> undefined;                            // the shuffles of the launch's first run, one for each place
+static u64 other_value_at = 0;                                  // the place that gets the other value in this run
+bool rerunning = false;
+u64 undefined_value(u64 pc) { return pc == other_value_at ? 0x7a7a7a7a7a7a7a7aull : 0xfbfbfbfbfbfbfbfbull; }     // of other sign, parity and size in any type
+void note_undefined(Worker* w, u64 pc, const char* text) {
+    std::lock_guard<std::mutex> lock(undo.mutex);
+    for (Fault& seen : undefined)
+        if (seen.pc == pc) { seen.count++; return; }
+    if (rerunning || undefined.size() >= 8) return;
+    undefined.emplace_back();
+    Fault* fault = &undefined.back();
+    memset(fault, 0, sizeof *fault);
+    fault->kind = FAULT_SHUFFLE, fault->pc = pc, fault->count = 1, fault->thread = w->current->number, fault->other_thread = -1, fault->other_block = NO_BLOCK;
+    fault->block[0] = w->block.x, fault->block[1] = w->block.y, fault->block[2] = w->block.z;
+    snprintf(fault->text, sizeof fault->text, "%s", text);
+}
+void sanitizer_keep_for_undo(const Launch* launch) {
+    const Module* m = launch->module;
+    undefined.clear(), undo.pages.clear(), undo.variables.clear();
+    rerunning = false, other_value_at = 0;
+    if (!m->sanitized || !m->shuffles) return;
+    if (!undo.marks) {
+        u64 base, size;
+        gpudl_emu_arena(&base, &size);
+        void* marks = mmap(nullptr, size / UNDO_PAGE * 4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (marks == MAP_FAILED) { fprintf(stderr, "gpudl emulator: no address space for the marks of pages\n"); abort(); }
+        undo.marks = (u32*)marks;
+    }
+    undo.launch++;
+    undo.variables.assign((char*)m->data_begin, (char*)m->data_end);
+}
+static void restore(const Module* m) {
+    for (Page& page : undo.pages) {
+        memcpy((char*)arena_base + page.offset, page.data.data(), UNDO_PAGE);
+        memcpy(arena_state + page.offset / 4, page.state.data(), UNDO_PAGE / 4);
+    }
+    memcpy((char*)m->data_begin, undo.variables.data(), undo.variables.size());
+}
+// Runs the launch again for each undefined value, and adds a fault for those that are used.
+void sanitizer_second_opinion(Launch* launch, const std::function<void()>& run) {
+    const Module* m = launch->module;
+    if (undefined.empty() || launch->stopped) { undo.pages.clear(); return; }
+    for (Page& page : undo.pages) {
+        page.result.assign((char*)arena_base + page.offset, (char*)arena_base + page.offset + UNDO_PAGE);
+        page.state_after.assign(arena_state + page.offset / 4, arena_state + (page.offset + UNDO_PAGE) / 4);
+    }
+    undo.variables_after.assign((char*)m->data_begin, (char*)m->data_end);
+    std::vector<Fault> faults(launch->faults, launch->faults + launch->fault_count), used;
+    u32 profile = launch->profile;
+    u64 barriers = launch->barriers, switches = launch->switches;
+    launch->profile = 0, rerunning = true;
+    for (Fault& place : undefined) {
+        restore(m);
+        other_value_at = place.pc;
+        run();
+        if (launch->stopped && !launch->fault_count) break;     // Ctrl-C
+        bool differs = launch->fault_count != faults.size();
+        for (u32 i = 0; i < faults.size() && !differs; i++) differs = launch->faults[i].kind != faults[i].kind || launch->faults[i].pc != faults[i].pc;
+        address_t where = 0;
+        for (Page& page : undo.pages) {
+            const char *now = (const char*)arena_base + page.offset, *before = page.result.empty() ? page.data.data() : page.result.data();
+            if (memcmp(now, before, UNDO_PAGE))
+                for (u64 i = 0; i < UNDO_PAGE; i++)
+                    if (now[i] != before[i]) { where = where ? std::min<address_t>(where, (address_t)now + i) : (address_t)now + i; break; }
+        }
+        if (where) where &= ~3ull;
+        if (differs || where || memcmp((char*)m->data_begin, undo.variables_after.data(), undo.variables_after.size())) {
+            place.address = where, place.size = 4, place.space = 3;
+            used.push_back(place);
+        }
+    }
+    restore(m);                                                 // memory as the first run left it
+    for (Page& page : undo.pages) {
+        if (page.result.empty()) continue;
+        memcpy((char*)arena_base + page.offset, page.result.data(), UNDO_PAGE);
+        memcpy(arena_state + page.offset / 4, page.state_after.data(), UNDO_PAGE / 4);
+    }
+    memcpy((char*)m->data_begin, undo.variables_after.data(), undo.variables_after.size());
+    faults.insert(faults.begin(), used.begin(), used.end());
+    launch->fault_count = (u32)std::min<size_t>(faults.size(), MAX_FAULTS);
+    std::copy_n(faults.begin(), launch->fault_count, launch->faults);
+    launch->profile = profile, launch->barriers = barriers, launch->switches = switches;
+    rerunning = false, other_value_at = 0;
+    undo.pages.clear();
 }
 
 // ---- The hooks. They run before the access, so an invalid one never happens.

@@ -370,7 +370,7 @@ EXPORT void gpudl_emu_barrier_arrive(unsigned id, int expected) {
 EXPORT void gpudl_emu_collective(unsigned mask, int kind, Combine combine, void* record) { collective(worker, mask, kind, combine, record, CALLER); }
 EXPORT void gpudl_emu_syncwarp(unsigned mask) { collective(worker, mask, KIND_SYNCWARP, nullptr, nullptr, CALLER); }
 
-struct Shuffle { u64 value, result; int lane, width, mode; };
+struct Shuffle { u64 value, result, undefined; int lane, width, mode; };
 static void combine_shuffle(void** records, u32 mask, u32) {
     for (u32 rest = mask; rest; rest &= rest - 1) {
         int lane = __builtin_ctz(rest), source = lane;
@@ -380,11 +380,11 @@ static void combine_shuffle(void** records, u32 mask, u32) {
         else if (r->mode == 1) source = lane - r->lane < first ? lane : lane - r->lane;
         else if (r->mode == 2) source = lane + r->lane > last ? lane : lane + r->lane;
         else source = (lane ^ r->lane) > last ? lane : lane ^ r->lane;
-        r->result = mask >> source & 1 ? ((Shuffle*)records[source])->value : 0xdeadbeefdeadbeefull;    // undefined on a GPU
+        r->result = mask >> source & 1 ? ((Shuffle*)records[source])->value : r->undefined;
     }
 }
 EXPORT u64 gpudl_emu_shuffle(unsigned mask, u64 value, int lane, int width, int mode) {
-    Shuffle record{value, value, lane, width, mode};
+    Shuffle record{value, value, 0xdeadbeefdeadbeefull, lane, width, mode};
     Worker* w = worker;
     u64 pc = CALLER;
     if (UNLIKELY(width <= 0 || width > 32 || (width & (width - 1)))) fatal(w, FAULT_SHUFFLE, pc, "the width of a shuffle must be a power of two up to 32");
@@ -396,7 +396,8 @@ EXPORT u64 gpudl_emu_shuffle(unsigned mask, u64 value, int lane, int width, int 
         if (!(mask >> source & 1)) {
             char text[200];
             snprintf(text, sizeof text, "lane %d reads from lane %d, which mask 0x%08x does not name", self, source, mask);
-            fatal(w, FAULT_SHUFFLE, pc, text);
+            note_undefined(w, pc, text);
+            record.undefined = undefined_value(pc);
         }
     }
     collective(w, mask, KIND_SHUFFLE, combine_shuffle, &record, pc);
@@ -973,10 +974,7 @@ EXPORT int gpudl_emu_launch(Launch* launch) {
     u64 total = (u64)launch->grid.x * launch->grid.y * launch->grid.z;
     u32 count = launch->cooperative ? (u32)total : (u32)std::min<u64>(std::max(1u, launch->workers), total);
     if (launch->module->sanitized && !launch->cooperative) count = 1;
-    launch->fault_count = launch->stopped = 0;
-    launch->barriers = launch->switches = 0;
     interrupted = 0;
-    next_block = 0;
     if (launch->order == RANDOM) {
         u64 state = 0x9e3779b97f4a7c15ull * (launch->seed + 1);
         shuffled.resize(total <= MOST_SHUFFLED ? total : 0);
@@ -985,25 +983,34 @@ EXPORT int gpudl_emu_launch(Launch* launch) {
         first_block = xorshift(state) % total;
         do stride = xorshift(state) % total | 1; while (std::gcd(stride, total) != 1);
     }
-    if (launch->cooperative) {
-        grid_state.total = (u32)total, grid_state.arrived = grid_state.left = grid_state.turn = 0, grid_state.phase = 0;
-        grid_state.turns = launch->module->sanitized;
-        grid_state.waits.assign(total, 0), grid_state.done.assign(total, 0);
-    }
     use_alternate_stack();
     install_signals();
-    if (launch->timeout > 0) watch_begin(launch->timeout);
     std::mutex sums;
-    run_workers(count, [&](Worker* w) {
-        prepare_worker(w, launch);
-        if (launch->module->sanitized) sanitizer_begin_launch(w);
-        if (launch->cooperative) run_resident_block(w, launch);
-        else run_blocks(w, launch);
-        if (w->sanitizer) sanitizer_end_launch(w);
-        w->launch = nullptr;
-        std::lock_guard<std::mutex> lock(sums);
-        launch->barriers += w->barriers, launch->switches += w->switches;
-    });
+    auto run = [&] {
+        launch->fault_count = launch->stopped = 0;
+        launch->barriers = launch->switches = 0;
+        next_block = 0;
+        if (launch->timeout > 0) watch_begin(launch->timeout);
+        if (launch->cooperative) {
+            grid_state.total = (u32)total, grid_state.arrived = grid_state.left = grid_state.turn = 0, grid_state.phase = 0;
+            grid_state.turns = launch->module->sanitized;
+            grid_state.waits.assign(total, 0), grid_state.done.assign(total, 0);
+        }
+        run_workers(count, [&](Worker* w) {
+            prepare_worker(w, launch);
+            if (launch->module->sanitized) sanitizer_begin_launch(w);
+            if (launch->cooperative) run_resident_block(w, launch);
+            else run_blocks(w, launch);
+            if (w->sanitizer) sanitizer_end_launch(w);
+            w->launch = nullptr;
+            std::lock_guard<std::mutex> lock(sums);
+            launch->barriers += w->barriers, launch->switches += w->switches;
+        });
+        if (interrupted) launch->stopped = 1;
+    };
+    sanitizer_keep_for_undo(launch);
+    run();
+    sanitizer_second_opinion(launch, run);
     if (launch->timeout > 0) watch_end();
     restore_signals();
     if (!launch->module->sanitized)                             // what a fast kernel wrote is not tracked: take its outputs as written
