@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import _determinism, _dtypes
+from gpudl import _determinism, _dtypes, _tuning
 from gpudl._device import device as Device
 from gpudl._errors import KernelError
 
@@ -530,7 +530,7 @@ class Ladder:
         return "\n".join(lines)
 
     def choose(self, scalars: Mapping[str, Any], dtype: np.dtype, device: Device, picked: Mapping[str, str]) -> Kernel:
-        """The rung for one launch: the one picked with `use`, else the dispatch rule's, else the last that takes it."""
+        """The rung for one launch: the one picked with `use`, else a measured table's, else the dispatch rule's, else the last that takes it."""
         repeatable = _determinism.mode != _determinism.OFF  # only such rungs
         wanted = picked.get(self.name)
         if wanted is not None:
@@ -540,10 +540,11 @@ class Ladder:
                 return rung
             why = "is not bitwise repeatable" if takes else f"does not take {dtype} [{_sizes(scalars)}] on {device}"
             warnings.warn(f"{self.name}: rung {rung.name} {why}; another rung runs this launch", stacklevel=4)
-        elif self._choose is not None:
-            rung = self[self._choose({"dtype": dtype, "itemsize": dtype.itemsize, "arch": device.arch, "sms": device.sms, **scalars})]
-            if (rung.deterministic or not repeatable) and rung.takes(scalars, dtype, device):
-                return rung
+        else:
+            for name in self._wishes(scalars, dtype, device):
+                rung = self[name]
+                if (rung.deterministic or not repeatable) and rung.takes(scalars, dtype, device):
+                    return rung
         last = None
         for rung in reversed(self.rungs):
             if rung.backend == "cuda" and rung.precision == "ieee" and rung.takes(scalars, dtype, device):
@@ -554,6 +555,13 @@ class Ladder:
             _determinism.missing(self.name, f"{dtype} [{_sizes(scalars)}]")
             return last
         raise KernelError(f"{self.name}: no rung takes {dtype} on {device} (sm_{device.arch}) [{_sizes(scalars)}]; the CPU device computes it")
+
+    def _wishes(self, scalars: Mapping[str, Any], dtype: np.dtype, device: Device) -> Iterator[str]:
+        """What a measured table names for this launch (gpudl/_tuning.py), then what the rule does."""
+        if (measured := _tuning.rung(self.name, scalars, dtype, device)) is not None:
+            yield measured
+        if self._choose is not None:
+            yield self._choose({"dtype": dtype, "itemsize": dtype.itemsize, "arch": device.arch, "sms": device.sms, **scalars})
 
 
 def _sizes(scalars: Mapping[str, Any]) -> str:
