@@ -1222,7 +1222,7 @@ class Where(Pointwise, name="where"):
         shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)
         condition, a, b = (self.device.xp.broadcast_to(x, shape) for x in (condition, a, b))
         y = self.device.empty(shape, dtype)
-        self.launch("where.forward", condition=condition, a=a, b=b, y=y, dims=kernels.dims(shape, condition, a, b), size=y.size)
+        self.launch("where.forward", y=y, condition=condition, a=a, b=b, dims=kernels.dims(shape, condition, a, b), size=y.size)
         return y
 
     def backward_kernel(self, dy: Any, condition: Any) -> Any:
@@ -1231,7 +1231,7 @@ class Where(Pointwise, name="where"):
         da, db = (self.device.empty(dy.shape if need else (0,), dy.dtype) for need in needs)
         self.launch(
             "where.backward", {"NEED": needs[0] + 2 * needs[1]},
-            condition=condition, dy=dy, da=da, db=db, dims=kernels.dims(dy.shape, condition, dy), size=dy.size, need=needs[0] + 2 * needs[1],
+            dy=dy, condition=condition, da=da, db=db, dims=kernels.dims(dy.shape, condition, dy), size=dy.size, need=needs[0] + 2 * needs[1],
         )  # fmt: skip
         return None, da if needs[0] else None, db if needs[1] else None
 

@@ -6,6 +6,7 @@ there (`max_unpool`), and the gradient of that takes from there (`max_take`): cl
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,96 @@ from gpudl.ops._common import check_float, check_tensor, pair
 
 BLOCK = 256
 WARPS = 8  # windows of a block, one warp each
-by_result = dict(grid=lambda M, P, Q: ceil_div(M * P * Q, BLOCK), block=BLOCK)
-by_image = dict(grid=lambda M, H, W: ceil_div(M * H * W, BLOCK), block=BLOCK)
+TILE = (8, 32)  # results (forward) or places (backward) of a block that shares what it reads
+SHARED = 48 * 1024  # bytes of shared memory that a block gets without asking for more
+by_result_step: dict[str, Any] = dict(grid=lambda M, P, Q: ceil_div(M * P * Q, BLOCK), block=BLOCK)
+by_image_step: dict[str, Any] = dict(grid=lambda M, H, W: ceil_div(M * H * W, BLOCK), block=BLOCK)
 by_result_numba: dict[str, Any] = dict(grid=lambda M, P, Q: ceil_div(M * P * Q, 64), block=64, dtypes=(float32, float64))
+by_result, by_image = by_result_step | {"BLOCK": BLOCK}, by_image_step | {"BLOCK": BLOCK}
+
+
+def area(H: int, W: int, P: int, Q: int, R: int, S: int) -> float:
+    """Elements of a window inside the image, on average where they are adaptive (R = S = 0) and P and Q divide H and W."""
+    return R * S if R else H / P * (W / Q)
+
+
+def beside(W: int, S: int, stride_w: int, pad_w: int, itemsize: int, dilation_w: int = 1) -> bool:
+    """Whether windows lie side by side along a row, and 16 bytes hold whole ones: what the vector rungs take."""
+    return S == stride_w and pad_w == 0 and dilation_w == 1 and W * itemsize % 16 == 0 and 16 // itemsize % S == 0
+
+
+def halo(tile: int, stride: int, window: int, dilation: int) -> int:
+    """Rows of the image that `tile` rows of windows cover."""
+    return (tile - 1) * stride + (window - 1) * dilation + 1
+
+
+def above(tile: int, stride: int, window: int, dilation: int) -> int:
+    """The most rows of windows that cover `tile` rows of the image."""
+    return (tile - 1 + (window - 1) * dilation) // stride + 1
+
+
+def forward_smem(TP: int, TQ: int, R: int, S: int, stride_h: int, stride_w: int, dilation_h: int, dilation_w: int, itemsize: int) -> int:
+    return itemsize * halo(TP, stride_h, R, dilation_h) * halo(TQ, stride_w, S, dilation_w)
+
+
+def backward_smem(TH: int, TW: int, R: int, S: int, stride_h: int, stride_w: int, dilation_h: int, dilation_w: int, itemsize: int) -> int:
+    return (itemsize + 4) * (ceil_div(above(TH, stride_h, R, dilation_h) * above(TW, stride_w, S, dilation_w), 2) * 2)
+
+
+def loaded(tile: int, count: int, extent: int, window: int, stride: int, pad: int, dilation: int) -> int:
+    """Rows of the image that all tiles of `tile` rows of windows load, halos and all."""
+    tops = range(-pad, count * stride - pad, tile * stride)
+    return sum(max(min(top + halo(tile, stride, window, dilation), extent) - max(top, 0), 0) for top in tops)
+
+
+def covering(tile: int, count: int, extent: int, window: int, stride: int, pad: int, dilation: int) -> int:
+    """Rows of windows that all tiles of `tile` rows of the image load."""
+    ends = [(h, min(h + tile, extent) - 1) for h in range(0, extent, tile)]
+    span = (window - 1) * dilation
+    return sum(max(min((last + pad) // stride + 1, count) - max(ceil_div(first + pad - span, stride), 0), 0) for first, last in ends)
+
+
+def forward_traffic(
+    TP: int, TQ: int, M: int, H: int, W: int, P: int, Q: int, R: int, S: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int,
+    dilation_h: int, dilation_w: int, itemsize: int,
+) -> int:  # fmt: skip
+    rows, cols = loaded(TP, P, H, R, stride_h, pad_h, dilation_h), loaded(TQ, Q, W, S, stride_w, pad_w, dilation_w)
+    return itemsize * M * rows * cols + (itemsize + 1) * M * P * Q
+
+
+def backward_traffic(
+    TH: int, TW: int, M: int, H: int, W: int, P: int, Q: int, R: int, S: int, stride_h: int, stride_w: int, pad_h: int, pad_w: int,
+    dilation_h: int, dilation_w: int, itemsize: int, offsets: bool,
+) -> int:  # fmt: skip
+    rows, cols = covering(TH, P, H, R, stride_h, pad_h, dilation_h), covering(TW, Q, W, S, stride_w, pad_w, dilation_w)
+    return (itemsize + place(offsets)) * M * rows * cols + itemsize * M * H * W
+
+
+def place(offsets: bool) -> int:
+    """Bytes of the place of a maximum."""
+    return 1 if offsets else 8
+
+
+def overlap(R: int, S: int, stride_h: int, stride_w: int, dilation_h: int, dilation_w: int) -> bool:
+    """Whether windows share places: then a tile of them is worth keeping."""
+    return (R - 1) * dilation_h >= stride_h or (S - 1) * dilation_w >= stride_w
+
+
+def pick(flat: str) -> Any:
+    """The dispatch rule of max pooling: a tile where windows share places, vectors where they lie side by side, else `flat`."""
+
+    def rule(
+        offsets: bool, W: int, R: int, S: int, stride_h: int, stride_w: int, pad_w: int, dilation_h: int, dilation_w: int, itemsize: int
+    ) -> str:  # fmt: skip
+        if R and overlap(R, S, stride_h, stride_w, dilation_h, dilation_w):
+            return "04_tile"
+        return "03_vector" if offsets and R and beside(W, S, stride_w, pad_w, itemsize, dilation_w) else flat
+
+    return rule
+
+
+vector_result: dict[str, Any] = dict(grid=lambda M, P, W, itemsize: ceil_div(M * P * W * itemsize, 16 * BLOCK), block=BLOCK, BLOCK=BLOCK, align=16)
+vector_image: dict[str, Any] = vector_result | dict(grid=lambda M, H, W, itemsize: ceil_div(M * H * W * itemsize, 16 * BLOCK))
 ladder(  # the op says which form of index it wants: `offsets`
     "max_pool2d.forward",
     NumbaKernel("forward_naive", **by_result_numba, when=lambda offsets: not offsets),
@@ -30,50 +118,123 @@ ladder(  # the op says which form of index it wants: `offsets`
     Kernel(
         "01_naive.cu",
         **by_result,
-        BLOCK=BLOCK,
         when=lambda offsets: not offsets,
-        traffic=lambda M, P, Q, R, S, itemsize: M * P * Q * (itemsize * R * S + itemsize + 8),
+        traffic=lambda M, H, W, P, Q, R, S, itemsize: M * P * Q * (itemsize * area(H, W, P, Q, R, S) + itemsize + 8),
     ),
     Kernel(
         "02_offsets.cu",
         **by_result,
-        BLOCK=BLOCK,
         when=lambda offsets: offsets,
         traffic=lambda M, P, Q, R, S, itemsize: M * P * Q * (itemsize * R * S + itemsize + 1),
     ),
+    Kernel(
+        "03_vector.cu",
+        **vector_result,
+        when=lambda offsets, W, S, stride_w, pad_w, dilation_w, itemsize: offsets and beside(W, S, stride_w, pad_w, itemsize, dilation_w),
+        traffic=lambda M, P, Q, R, S, itemsize: M * P * Q * (itemsize * R * S + itemsize + 1),
+    ),
+    Kernel(
+        "04_tile.cu",
+        grid=lambda M, P, Q, TP, TQ: M * ceil_div(P, TP) * ceil_div(Q, TQ),
+        block=TILE[::-1],
+        smem=forward_smem,
+        TP=TILE[0],
+        TQ=TILE[1],
+        when=lambda offsets, R, S, stride_h, stride_w, dilation_h, dilation_w, itemsize: (
+            offsets and forward_smem(*TILE, R, S, stride_h, stride_w, dilation_h, dilation_w, itemsize) <= SHARED
+        ),
+        traffic=forward_traffic,
+    ),
+    choose=pick("02_offsets"),
 )
 ladder(
     "max_pool2d.backward",
     NumbaKernel("backward_gather", grid=lambda M, H, W: ceil_div(M * H * W, 64), block=64, dtypes=(float32, float64), when=lambda R: R > 0),
     Kernel(
         "01_naive.cu",
-        Step("max_pool2d_bwd_zero", **by_image),
-        Step("max_pool2d_bwd", **by_result),
+        Step("max_pool2d_bwd_zero", **by_image_step),
+        Step("max_pool2d_bwd", **by_result_step),
         BLOCK=BLOCK,
         dtypes=(float32, float64),  # no atomic addition of halves on every architecture
         deterministic=False,
+        traffic=lambda M, H, W, P, Q, itemsize, offsets: itemsize * M * (H * W + 2 * P * Q) + place(offsets) * M * P * Q,
     ),
-    Kernel("02_gather.cu", **by_image, BLOCK=BLOCK),
+    Kernel(
+        "02_gather.cu",
+        **by_image,
+        traffic=lambda M, H, W, P, Q, R, S, itemsize, offsets: (
+            (place(offsets) * area(H, W, P, Q, R, S) + itemsize) * M * P * Q + itemsize * M * H * W
+        ),
+    ),
+    Kernel(
+        "03_vector.cu",
+        **vector_image,
+        when=lambda offsets, W, S, stride_w, pad_w, dilation_w, itemsize: offsets and beside(W, S, stride_w, pad_w, itemsize, dilation_w),
+        traffic=lambda M, H, W, P, Q, R, itemsize: (itemsize + 1) * M * P * Q * R + itemsize * M * H * W,
+    ),
+    Kernel(
+        "04_tile.cu",
+        grid=lambda M, H, W, TH, TW: M * ceil_div(H, TH) * ceil_div(W, TW),
+        block=TILE[::-1],
+        smem=backward_smem,
+        TH=TILE[0],
+        TW=TILE[1],
+        when=lambda H, W, R, S, stride_h, stride_w, dilation_h, dilation_w, itemsize: (
+            R > 0 and H * W < 2**31 and backward_smem(*TILE, R, S, stride_h, stride_w, dilation_h, dilation_w, itemsize) <= SHARED
+        ),
+        traffic=backward_traffic,
+    ),
+    choose=pick("02_gather"),
 )
-ladder("max_pool2d.take", Kernel("01_naive.cu", **by_result, BLOCK=BLOCK))
+taken: dict[str, Any] = dict(traffic=lambda M, P, Q, itemsize, offsets: (2 * itemsize + place(offsets)) * M * P * Q)
+ladder(
+    "max_pool2d.take",
+    Kernel("01_naive.cu", **by_result, **taken),
+    Kernel("02_several.cu", grid=lambda M, P, Q: ceil_div(M * P * Q, 4 * BLOCK), block=BLOCK, BLOCK=BLOCK, align=16, **taken),
+)
+averages: dict[str, Any] = dict(
+    traffic=lambda M, H, W, P, Q, R, S, itemsize: itemsize * M * P * Q * (area(H, W, P, Q, R, S) + 1)
+)
+side_by_side: dict[str, Any] = dict(when=lambda W, S, stride_w, pad_w, itemsize: S > 0 and beside(W, S, stride_w, pad_w, itemsize))
+
+
+def pick_average(H: int, W: int, P: int, Q: int, R: int, S: int, stride_w: int, pad_w: int, itemsize: int) -> str:
+    """A warp has 32 lanes to fill: from windows of that many elements on; else vectors where windows lie side by side."""
+    if area(H, W, max(P, 1), max(Q, 1), R, S) >= 32:
+        return "02_warp_window"
+    return "03_vector" if S and beside(W, S, stride_w, pad_w, itemsize) else "01_naive"
+
+
 ladder(
     "avg_pool2d.forward",
-    Kernel("01_naive.cu", **by_result, BLOCK=BLOCK, traffic=lambda M, P, Q, R, S, itemsize: itemsize * M * P * Q * (R * S + 1)),
-    Kernel("02_warp_window.cu", grid=lambda M, P, Q: ceil_div(M * P * Q, WARPS), block=(32, WARPS), WARPS=WARPS),
-    # a warp has 32 lanes to fill: from windows of that many elements on
-    choose=lambda H, W, P, Q, R, S: "02_warp_window" if (R * S or H * W // max(P * Q, 1)) >= 32 else "01_naive",
+    Kernel("01_naive.cu", **by_result, **averages),
+    Kernel("02_warp_window.cu", grid=lambda M, P, Q: ceil_div(M * P * Q, WARPS), block=(32, WARPS), WARPS=WARPS, **averages),
+    Kernel("03_vector.cu", **vector_result, **side_by_side, **averages),
+    choose=pick_average,
 )
 ladder(
     "avg_pool2d.backward",
     Kernel(
         "01_naive.cu",
-        Step("avg_pool2d_bwd_zero", **by_image),
-        Step("avg_pool2d_bwd", **by_result),
+        Step("avg_pool2d_bwd_zero", **by_image_step),
+        Step("avg_pool2d_bwd", **by_result_step),
         BLOCK=BLOCK,
         dtypes=(float32, float64),
         deterministic=False,
+        traffic=lambda M, H, W, P, Q, R, S, itemsize: itemsize * M * (P * Q * (area(H, W, P, Q, R, S) + 1) + H * W),
     ),
-    Kernel("02_gather.cu", **by_image, BLOCK=BLOCK),
+    Kernel(
+        "02_gather.cu",
+        **by_image,
+        traffic=lambda M, H, W, P, Q, R, S, itemsize: itemsize * M * (P * Q * area(H, W, P, Q, R, S) + H * W),
+    ),
+    Kernel(
+        "03_vector.cu",
+        **vector_image,
+        **side_by_side,
+        traffic=lambda M, H, W, P, Q, R, itemsize: itemsize * M * (P * Q * R + H * W),
+    ),
+    choose=lambda W, S, stride_w, pad_w, itemsize: "03_vector" if S and beside(W, S, stride_w, pad_w, itemsize) else "02_gather",
 )
 
 
@@ -214,14 +375,15 @@ def launch_max_pool(op: Op, x: Any, y: Any, at: Any, window: Any, stride: Any, p
 def launch_unpool(op: Op, dy: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any, shape: Any) -> Any:
     dx = op.device.empty(shape, dy.dtype)
     scalars = _scalars(shape, dy.shape[2:], window, stride, pad)
-    op.launch("max_pool2d.backward", dy=dy, at=at, dx=dx, **scalars, dilation_h=dilation[0], dilation_w=dilation[1])
+    offsets = at.dtype == np.uint8
+    op.launch("max_pool2d.backward", dy=dy, at=at, dx=dx, **scalars, dilation_h=dilation[0], dilation_w=dilation[1], offsets=offsets)
     return dx
 
 
 def launch_take(op: Op, x: Any, at: Any, window: Any, stride: Any, pad: Any, dilation: Any) -> Any:
     y = op.device.empty(at.shape, x.dtype)
     scalars = _scalars(x.shape, at.shape[2:], window, stride, pad)
-    op.launch("max_pool2d.take", x=x, at=at, y=y, **scalars, dilation_h=dilation[0], dilation_w=dilation[1])
+    op.launch("max_pool2d.take", x=x, at=at, y=y, **scalars, dilation_h=dilation[0], dilation_w=dilation[1], offsets=at.dtype == np.uint8)
     return y
 
 
@@ -283,6 +445,11 @@ class MaxPool2d(Op, name="max_pool2d"):
             ((3, 4, 4, 34), (3, 1, 1)),
             ((0, 2, 4, 4), (2,)),
             ((2, 6, 6), (2,)),
+            ((2, 2, 6, 16), ((3, 2), 2, (1, 0), (2, 1))),
+            ((1, 3, 5, 16), ((2, 4), (3, 4))),
+            ((2, 1, 3, 32), ((3, 1), 1, (1, 0))),
+            ((1, 2, 4, 16), ((2, 8), (2, 8))),
+            ((1, 2, 19, 70), (5, 2, 2)),
         ]:
             yield Sample(_distinct(rng, shape), *args)
         yield Sample(_distinct(rng, (2, 6, 7, 3)).transpose(0, 3, 1, 2), 2)
@@ -297,10 +464,10 @@ class MaxPool2d(Op, name="max_pool2d"):
         yield Sample(z((1, 1, 8, 8), np.int64), 2), TypeError, r"max_pool2d: input is int64; a floating dtype is needed"
 
     def cost(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False, return_indices: Any = 0) -> Cost:
-        window = pair("max_pool2d", "kernel_size", kernel_size, 1)
-        step = window if stride is None else pair("max_pool2d", "stride", stride, 1)
-        y = x.size / (step[0] * step[1])
-        return Cost(bytes=x.nbytes + y * x.itemsize, flops=y * window[0] * window[1])
+        extent, step, pad = window("max_pool2d", kernel_size, stride, padding)
+        spans = [(r - 1) * d + 1 for r, d in zip(extent, pair("max_pool2d", "dilation", dilation, 1))]
+        y = math.prod(x.shape[:-2]) * math.prod(size("max_pool2d", x.shape, spans, step, pad, bool(ceil_mode)))
+        return Cost(bytes=x.nbytes + y * (x.itemsize + (8 if return_indices else 1)), flops=y * extent[0] * extent[1])
 
 
 def _distinct(rng: Any, shape: Any) -> np.ndarray:
@@ -417,6 +584,10 @@ class AvgPool2d(Op, name="avg_pool2d", function="_avg_pool2d"):
             ((1, 2, 3, 4), (None, None, 0, False, False, None, (5, None))),
             ((2, 2, 4, 4), (None, None, 0, False, False, None, 1)),
             ((2, 3, 4), (None, None, 0, False, False, None, 2)),
+            ((2, 2, 6, 16), ((3, 2), 2, (1, 0))),
+            ((1, 3, 5, 16), ((2, 4), (3, 4))),
+            ((2, 1, 3, 32), ((3, 1), 1, (1, 0), False, False)),
+            ((1, 2, 4, 16), ((2, 8), (2, 8), 0, False, True, 3)),
         ]:
             yield Sample(n(size=shape), *args)
         yield Sample(n(size=(2, 6, 7, 3)).transpose(0, 3, 1, 2), 2)
@@ -428,8 +599,17 @@ class AvgPool2d(Op, name="avg_pool2d", function="_avg_pool2d"):
         yield Sample(z((1, 1, 8, 8)), None, None, 0, 0, 0, None, (1, 2, 3)), ValueError, r"adaptive_avg_pool2d: output_size must be a number or a pair"
         yield Sample(z((1, 1, 0, 8)), None, None, 0, 0, 0, None, 2), ShapeError, r"adaptive_avg_pool2d: .*an image that is not empty"
 
-    def cost(x: Any, *args: Any) -> Cost:
-        return Cost(bytes=x.nbytes, flops=x.size)
+    def cost(
+        x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: Any = 0, include: Any = 0, divisor: Any = 0, output_size: Any = None
+    ) -> Cost:
+        if kernel_size is None:
+            P, Q = (n if n else h for n, h in zip(output_size if isinstance(output_size, tuple) else (output_size,) * 2, x.shape[-2:]))
+            y, each = math.prod(x.shape[:-2]) * P * Q, x.shape[-2] * x.shape[-1] / max(P * Q, 1)
+        else:
+            extent, step, pad = window("avg_pool2d", kernel_size, stride, padding)
+            y = math.prod(x.shape[:-2]) * math.prod(size("avg_pool2d", x.shape, extent, step, pad, bool(ceil_mode)))
+            each = extent[0] * extent[1]
+        return Cost(bytes=x.nbytes + y * x.itemsize, flops=y * each)
 
 
 def _avg_pool2d(

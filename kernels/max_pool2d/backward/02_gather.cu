@@ -4,7 +4,7 @@
 //            dy and at (M, P, Q), dx (M, H, W) contiguous; at: places h*W + w (int64) or numbers within the window (uint8)
 // Launch     grid ceil(M*H*W/BLOCK), block BLOCK
 // FLOPs      M*P*Q
-// Traffic    (sizeof(T) + sizeof(I))*M*P*Q*R*S + sizeof(T)*M*H*W B requested at most; floor (sizeof(T) + sizeof(I))*M*P*Q + sizeof(T)*M*H*W B
+// Traffic    (sizeof(I)*R*S + sizeof(T))*M*P*Q + sizeof(T)*M*H*W B requested; floor (sizeof(T) + sizeof(I))*M*P*Q + sizeof(T)*M*H*W B
 // Intensity  far below the ridge: memory decides
 // Since 01   no atomic additions and no zeros beforehand: dx is written once, and every dtype works
 // Numerics   fp32 (fp64 for double), summed in order of p, q: repeatable bit for bit
