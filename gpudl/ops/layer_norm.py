@@ -12,31 +12,104 @@ from gpudl._dtypes import HALVES
 from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor, as_shape
 from gpudl.autograd import Cost, Op, Sample
-from gpudl.kernels import Kernel, ceil_div, ladder
+from gpudl.kernels import Kernel, Step, ceil_div, ladder
 from gpudl.ops._common import check_float, check_tensor
+from gpudl.ops.batch_norm import room
 
 BLOCK = 256
 ROWS = 4  # rows per block, one warp each
 SHARE = 8  # warps that share 32 columns
-thread_row = dict(grid=lambda M: ceil_div(M, BLOCK), block=BLOCK, BLOCK=BLOCK)
-warp_row = dict(grid=lambda M: ceil_div(M, ROWS), block=(32, ROWS), ROWS=ROWS)
+KEEP = 16  # values of a row that a thread keeps in registers
+WIDE = 512  # threads of a block that keeps a long row in shared memory
+PIECES = 512  # blocks that the rows are cut into at most, over all columns; a constant, so that every GPU adds in the same order
+
+
+def pieces(M: int, N: int) -> int:
+    """Blocks that share the rows of 32 columns: enough of them to fill the device, each with 16 rows a warp at least."""
+    return max(1, min(ceil_div(PIECES, ceil_div(N, 32)), M // (16 * SHARE)))
+
+
+def pick(N: int, itemsize: int, kept: int, arch: int, warp_row: str, block_row: str, registers: str, vector: str, resident: str) -> str:
+    """The dispatch rule, by the length of a row: what one warp does well, what fits registers, shared memory, neither."""
+    if N < 2 * BLOCK:
+        return warp_row
+    if N <= BLOCK * KEEP:
+        return registers if N * itemsize % 16 else vector
+    return resident if kept * N * itemsize <= room(arch) else block_row
+
+
+thread_row: dict[str, Any] = dict(grid=lambda M: ceil_div(M, BLOCK), block=BLOCK, BLOCK=BLOCK)
+warp_row: dict[str, Any] = dict(grid=lambda M: ceil_div(M, ROWS), block=(32, ROWS), ROWS=ROWS)
+block_row: dict[str, Any] = dict(grid=lambda M: M, block=BLOCK, BLOCK=BLOCK)
+registers: dict[str, Any] = dict(grid=lambda M: M, block=BLOCK, BLOCK=BLOCK, KEEP=KEEP, when=lambda N: N <= BLOCK * KEEP)
+vector: dict[str, Any] = registers | dict(align=16, when=lambda N, itemsize: N <= BLOCK * KEEP and N * itemsize % 16 == 0)
+resident: dict[str, Any] = dict(grid=lambda M: M, block=WIDE, BLOCK=WIDE)
+# In the formulas of traffic, given counts weight and bias, of which every row reads N values; mean and rstd are of acc_t.
 ladder(
     "layer_norm.forward",
-    Kernel("01_naive.cu", **thread_row, traffic=lambda M, N, itemsize: 4 * M * N * itemsize),
-    Kernel("02_warp_row.cu", **warp_row, traffic=lambda M, N, itemsize: 4 * M * N * itemsize),
-)
+    Kernel("01_naive.cu", **thread_row, traffic=lambda M, N, given, itemsize: (4 + given) * M * N * itemsize + 2 * M * max(itemsize, 4)),
+    Kernel("02_warp_row.cu", **warp_row, traffic=lambda M, N, given, itemsize: (4 + given) * M * N * itemsize + 2 * M * max(itemsize, 4)),
+    Kernel("03_welford.cu", **warp_row, traffic=lambda M, N, given, itemsize: (3 + given) * M * N * itemsize + 2 * M * max(itemsize, 4)),
+    Kernel("04_block_row.cu", **block_row, traffic=lambda M, N, given, itemsize: (3 + given) * M * N * itemsize + 2 * M * max(itemsize, 4)),
+    Kernel("05_registers.cu", **registers, traffic=lambda M, N, given, itemsize: (2 + given) * M * N * itemsize + 2 * M * max(itemsize, 4)),
+    Kernel("06_vector.cu", **vector, traffic=lambda M, N, given, itemsize: (2 + given) * M * N * itemsize + 2 * M * max(itemsize, 4)),
+    Kernel(
+        "07_resident.cu", **resident, smem=lambda N, itemsize: N * itemsize, when=lambda N, itemsize, arch: N * itemsize <= room(arch),
+        traffic=lambda M, N, given, itemsize: (2 + given) * M * N * itemsize + 2 * M * max(itemsize, 4),
+    ),
+    choose=lambda N, itemsize, arch: pick(
+        N, itemsize, 1, arch, "03_welford", "04_block_row", "05_registers", "06_vector", "07_resident"
+    ),
+)  # fmt: skip
 ladder(
     "layer_norm.backward",
-    Kernel("01_naive.cu", **thread_row, traffic=lambda M, N, itemsize: 5 * M * N * itemsize),
-    Kernel("02_warp_row.cu", **warp_row, traffic=lambda M, N, itemsize: 5 * M * N * itemsize),
-)
+    Kernel(
+        "01_naive.cu", **thread_row,
+        traffic=lambda M, N, given, itemsize: (5 + 2 * given) * M * N * itemsize + 2 * M * max(itemsize, 4),
+    ),
+    Kernel(
+        "02_warp_row.cu", **warp_row,
+        traffic=lambda M, N, given, itemsize: (5 + 2 * given) * M * N * itemsize + 2 * 32 * M * max(itemsize, 4),
+    ),
+    Kernel(
+        "03_block_row.cu", **block_row,
+        traffic=lambda M, N, given, itemsize: (5 + 2 * given) * M * N * itemsize + 2 * BLOCK * M * max(itemsize, 4),
+    ),
+    Kernel(
+        "04_registers.cu", **registers,
+        traffic=lambda M, N, given, itemsize: (3 + given) * M * N * itemsize + 2 * BLOCK * M * max(itemsize, 4),
+    ),
+    Kernel(
+        "05_vector.cu", **vector,
+        traffic=lambda M, N, given, itemsize: (3 + given) * M * N * itemsize + 2 * BLOCK * M * max(itemsize, 4),
+    ),
+    Kernel(
+        "06_resident.cu", **resident, smem=lambda N, itemsize: 2 * N * itemsize,
+        when=lambda N, itemsize, arch: 2 * N * itemsize <= room(arch),
+        traffic=lambda M, N, given, itemsize: (3 + 2 * given) * M * N * itemsize + 2 * WIDE * M * max(itemsize, 4),
+    ),
+    choose=lambda N, itemsize, arch: pick(
+        N, itemsize, 2, arch, "02_warp_row", "03_block_row", "04_registers", "05_vector", "06_resident"
+    ),
+)  # fmt: skip
 ladder(
     "layer_norm.weights",
-    Kernel("01_naive.cu", grid=lambda N: ceil_div(N, BLOCK), block=BLOCK, BLOCK=BLOCK, traffic=lambda M, N, itemsize: 2 * M * N * itemsize),
     Kernel(
-        "02_columns.cu", grid=lambda N: ceil_div(N, 32), block=(32, SHARE), ROWS=SHARE, traffic=lambda M, N, itemsize: 2 * M * N * itemsize
+        "01_naive.cu", grid=lambda N: ceil_div(N, BLOCK), block=BLOCK, BLOCK=BLOCK,
+        traffic=lambda M, N, itemsize: 2 * M * N * (itemsize + max(itemsize, 4)),
     ),
-)
+    Kernel(
+        "02_columns.cu", grid=lambda N: ceil_div(N, 32), block=(32, SHARE), ROWS=SHARE,
+        traffic=lambda M, N, itemsize: 2 * M * N * (itemsize + max(itemsize, 4)),
+    ),
+    Kernel(
+        "03_split.cu", Step("layer_norm_bwd_dw_partial", grid=lambda N, pieces: (ceil_div(N, 32), pieces), block=(32, SHARE)),
+        Step("layer_norm_bwd_dw_merge", grid=lambda N: ceil_div(N, BLOCK), block=BLOCK), ROWS=SHARE, BLOCK=BLOCK,
+        workspace={"partial": lambda N, pieces: ((2, pieces, N), "acc")},
+        traffic=lambda M, N, pieces, itemsize: 2 * M * N * (itemsize + max(itemsize, 4)) + 4 * N * pieces * max(itemsize, 4),
+    ),
+    choose=lambda pieces: "03_split" if pieces > 1 else "02_columns",
+)  # fmt: skip
 
 
 def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
@@ -105,7 +178,7 @@ class LayerNorm(Op, name="layer_norm"):
             self.launch(
                 "layer_norm.forward", {"WEIGHT": int(weight is not None), "BIAS": int(bias is not None)}, x=x,
                 weight=stand_in if weight is None else weight, bias=stand_in if bias is None else bias, y=y, mean=mean, rstd=rstd,
-                **view, eps=eps,
+                **view, eps=eps, given=(weight is not None) + (bias is not None),
             )  # fmt: skip
         self.save(x=x, weight=weight, mean=mean, rstd=rstd)
         return y
@@ -115,13 +188,13 @@ class LayerNorm(Op, name="layer_norm"):
         if self.needs[0] and x.size:
             self.launch(
                 "layer_norm.backward", {"WEIGHT": int(weight is not None)}, dy=dy, x=x, weight=mean if weight is None else weight,
-                mean=mean, rstd=rstd, dx=dx, **view,
+                mean=mean, rstd=rstd, dx=dx, **view, given=int(weight is not None),
             )  # fmt: skip
         if not (self.needs[1] or self.needs[2]):
             return dx, None, None
         dw, db = (self.device.empty(x.shape[x.ndim - dims :], mean.dtype) for _ in range(2))
         if x.size:
-            self.launch("layer_norm.weights", dy=dy, x=x, mean=mean, rstd=rstd, dw=dw, db=db, **view)
+            self.launch("layer_norm.weights", dy=dy, x=x, mean=mean, rstd=rstd, dw=dw, db=db, **view, pieces=pieces(**view))
         else:
             kernels.fill(self.device, dw, 0.0)
             kernels.fill(self.device, db, 0.0)
@@ -149,6 +222,13 @@ class LayerNorm(Op, name="layer_norm"):
             n = shape[len(shape) - dims :]
             # of two values, xhat is 1 and -1 and dx cancels but for eps: what is left is the rounding of its terms
             yield Sample(rng.normal(1, 2, size=shape), n, rng.normal(size=n), rng.normal(size=n), _tolerance=8 if n == (2,) else 1)
+        for shape in [
+            (2, 4100),
+            (3, 600),
+            (2, 513),
+            (300, 40),
+        ]:  # a row in shared memory, in registers by vectors and one by one; many rows
+            yield Sample(rng.normal(1, 2, size=shape), shape[1:], rng.normal(size=shape[1:]), rng.normal(size=shape[1:]))
         yield Sample(rng.normal(size=(4, 5)), (5,))
         yield Sample(rng.normal(size=(4, 5)), [5], bias=rng.normal(size=5), eps=0.1)
 

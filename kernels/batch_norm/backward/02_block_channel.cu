@@ -6,7 +6,7 @@
 // Launch     grid C, block BLOCK, static smem 32*sizeof(acc_t) B
 // FLOPs      12*N*C*L
 // Traffic    5*sizeof(T)*N*C*L B requested (two reads of dy and x, one write), RESIDUAL: 8; floor 3*sizeof(T)*N*C*L B, RESIDUAL: 5:
-//            the second read of a channel that fits comes from L2
+//            the second read of a channel that fits comes from L2; the values of the channel once a thread, from cache
 // Intensity  12/(5*sizeof(T)) FLOP/B requested
 // Since 01   neighbouring threads read neighbouring positions, and a channel has BLOCK threads
 // Numerics   fp32 (fp64 for double); strided partial sums, then a butterfly: repeatable bit for bit

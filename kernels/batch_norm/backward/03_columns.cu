@@ -5,7 +5,8 @@
 //            dy, x, dx (N, C)
 // Launch     grid ceil(C/32), block (32, ROWS), static smem 64*ROWS*sizeof(acc_t) B
 // FLOPs      12*N*C
-// Traffic    5*sizeof(T)*N*C B requested (two reads of dy and x, one write), RESIDUAL: 8; floor 3*sizeof(T)*N*C B, RESIDUAL: 5
+// Traffic    5*sizeof(T)*N*C B requested (two reads of dy and x, one write), RESIDUAL: 8; floor 3*sizeof(T)*N*C B, RESIDUAL: 5;
+//            the values of the channel once a thread, from cache
 // Intensity  12/(5*sizeof(T)) FLOP/B requested
 // Since 02   there neighbouring threads of (N, C) read addresses C apart; here they are neighbours, and ROWS warps share the rows
 // Numerics   fp32 (fp64 for double); a sum a warp, added in the order of the warps: repeatable bit for bit

@@ -5,7 +5,7 @@
 //            dy, x, dx (N, C, L); 2*sizeof(T)*n <= ROOM
 // Launch     grid C, block (X, Y) of BLOCK threads, X along L and Y along N, dynamic smem 2*sizeof(T)*N*L B, static smem 32*sizeof(acc_t) B
 // FLOPs      9*N*C*L
-// Traffic    3*sizeof(T)*N*C*L B, RESIDUAL: 5; that is the floor
+// Traffic    3*sizeof(T)*N*C*L B, RESIDUAL: 5; that is the floor; the values of the channel once a thread, from cache
 // Intensity  3/sizeof(T) FLOP/B
 // Since 05   one block a channel again, which remembers what it read: one read in place of two. What it keeps is the masked g, so
 //            the mask is computed once

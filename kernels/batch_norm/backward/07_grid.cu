@@ -6,7 +6,8 @@
 // Launch     cooperative: grid of at most one block a multiprocessor, block BLOCK, dynamic smem 2*sizeof(T)*share B, static smem
 //            32*sizeof(acc_t) B. A channel has `slices` blocks of `share` values each; gridDim.x/slices channels a round. clear: one thread
 // FLOPs      9*N*C*L
-// Traffic    3*sizeof(T)*N*C*L B, RESIDUAL: 5; that is the floor; sizeof(acc_t)*C*slices*(2 + 2*BLOCK*slices/32*32) B of sums at most
+// Traffic    3*sizeof(T)*N*C*L B, RESIDUAL: 5; that is the floor; from cache 2*sizeof(acc_t)*(1 + slices*BLOCK/32)*slices*C B of sums,
+//            the values of the channel once a thread
 // Intensity  3/sizeof(T) FLOP/B
 // Since 06   a channel may have as many bytes as all blocks' shared memory; the barrier is inside the kernel, so that what a block has
 //            read survives it

@@ -6,7 +6,7 @@
 // Launch     grid C, block BLOCK, static smem 3*sizeof(acc_t)*32 B
 // FLOPs      10*N*C*L, of which N*C*L divisions
 // Traffic    3*sizeof(T)*N*C*L B requested (two reads, one write), RESIDUAL: 4; floor 2*sizeof(T)*N*C*L B, RESIDUAL: 3: a channel that
-//            fits stays in L2
+//            fits stays in L2; weight and bias once a thread, from cache
 // Intensity  10/(3*sizeof(T)) FLOP/B requested
 // Since 02   BLOCK threads a channel, and neighbouring threads read neighbouring positions
 // Numerics   fp32 (fp64 for double); no cancellation; the order of merging is fixed: repeatable bit for bit

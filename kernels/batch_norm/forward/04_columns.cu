@@ -4,7 +4,8 @@
 //            the N rows, rstd = 1/sqrt(var + eps); running += momentum*(batch - running), unbiased; x, y (N, C); L = 1; N >= 2
 // Launch     grid ceil(C/32), block (32, ROWS), static smem 96*ROWS*sizeof(acc_t) B
 // FLOPs      10*N*C, of which N*C divisions
-// Traffic    3*sizeof(T)*N*C B requested (two reads, one write), RESIDUAL: 4; floor 2*sizeof(T)*N*C B, RESIDUAL: 3
+// Traffic    3*sizeof(T)*N*C B requested (two reads, one write), RESIDUAL: 4; floor 2*sizeof(T)*N*C B, RESIDUAL: 3;
+//            weight and bias once a thread, from cache
 // Intensity  10/(3*sizeof(T)) FLOP/B requested
 // Since 03   there neighbouring threads of (N, C) read addresses C apart; here they are neighbours, and ROWS warps share the rows
 // Numerics   fp32 (fp64 for double); Welford, merged in the order of the warps: repeatable bit for bit

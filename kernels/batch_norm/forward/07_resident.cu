@@ -6,7 +6,7 @@
 //            sizeof(T)*n <= ROOM
 // Launch     grid C, block BLOCK, dynamic smem sizeof(T)*N*L B, static smem 3*sizeof(acc_t)*32 B
 // FLOPs      10*N*C*L, of which N*C*L divisions
-// Traffic    2*sizeof(T)*N*C*L B, RESIDUAL: 3; that is the floor
+// Traffic    2*sizeof(T)*N*C*L B, RESIDUAL: 3; that is the floor; weight and bias once a thread, from cache
 // Intensity  5/sizeof(T) FLOP/B
 // Since 06   one block a channel again, which remembers what it read: one read in place of two
 // Numerics   fp32 (fp64 for double); Welford, merged in a fixed order: repeatable bit for bit

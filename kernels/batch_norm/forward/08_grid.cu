@@ -7,12 +7,13 @@
 //            3*sizeof(acc_t)*32 B. A channel has `slices` blocks of `share` values each; gridDim.x/slices channels a round.
 //            clear: one thread
 // FLOPs      10*N*C*L, of which N*C*L divisions
-// Traffic    2*sizeof(T)*N*C*L B, RESIDUAL: 3; that is the floor; 3*sizeof(acc_t)*(1 + 2*slices)*slices*C B of moments at most
+// Traffic    2*sizeof(T)*N*C*L B, RESIDUAL: 3; that is the floor; from cache 3*sizeof(acc_t)*(1 + slices*BLOCK/32)*slices*C B of moments,
+//            weight and bias once a thread
 // Intensity  5/sizeof(T) FLOP/B
 // Since 07   a channel may have as many bytes as all blocks' shared memory; the end of a kernel was the barrier of 05 and 06, here it is
 //            one inside a kernel, so that what a block has read survives it
-// Numerics   fp32 (fp64 for double); Welford, merged by shuffles and then in the order of the blocks: repeatable bit for bit on one model of
-//            GPU; another number of multiprocessors may split the channels otherwise
+// Numerics   fp32 (fp64 for double); Welford, merged by shuffles and then in the order of the blocks: repeatable bit for bit on one
+//            model of GPU; another number of multiprocessors may split the channels otherwise
 // Source     Welford 1962, doi:10.2307/1266577; Chan, Golub, LeVeque 1979 (merging); CUDA C++ Programming Guide, "Grid Synchronization"
 #include "batch_norm/channel.cuh"
 

@@ -3,7 +3,8 @@
 // Computes   dw[j] = sum_m dy[m, j] * (x[m, j] - mean[m]) * rstd[m], db[j] = sum_m dy[m, j]; dy, x (M, N)
 // Launch     grid ceil(N/BLOCK), block BLOCK
 // FLOPs      5*M*N
-// Traffic    2*sizeof(T)*M*N B; that is the floor (neighbouring threads read neighbouring columns)
+// Traffic    2*sizeof(T)*M*N B; that is the floor (neighbouring threads read neighbouring columns); mean and rstd
+//            of a row once a thread, from cache
 // Intensity  5/(2*sizeof(T)) FLOP/B
 // Numerics   fp32 (fp64 for double), summed in order of m
 // Source     the derivative of the definition

@@ -3,7 +3,8 @@
 // Computes   dw[j] = sum_m dy[m, j] * (x[m, j] - mean[m]) * rstd[m], db[j] = sum_m dy[m, j]; dy, x (M, N)
 // Launch     grid ceil(N/32), block (32, ROWS), static smem 64*ROWS*sizeof(acc_t) B
 // FLOPs      5*M*N
-// Traffic    2*sizeof(T)*M*N B; that is the floor
+// Traffic    2*sizeof(T)*M*N B; that is the floor; mean and rstd
+//            of a row once a thread, from cache
 // Intensity  5/(2*sizeof(T)) FLOP/B
 // Since 01   ROWS times as many threads with work, and sums ROWS times as short
 // Numerics   fp32 (fp64 for double); a sum a warp, added in the order of the warps: repeatable bit for bit
