@@ -23,7 +23,7 @@ from gpudl.ops.pool import MaxUnpool, launch_max_pool, launch_unpool
 
 BLOCK = 256
 BM, BN, BK, TM, TN = 32, 64, 16, 4, 4  # filters and places of a block's tile, step along the sum, thread tile
-CHUNK = 1024  # places that one block of wgrad sums over
+CHUNK, PARTS = 1024, 128  # wgrad's sum is cut into pieces of CHUNK places or more, PARTS pieces or fewer
 tiles = dict(BM=BM, BN=BN, BK=BK, TM=TM, TN=TN)
 THREADS = BM * BN // (TM * TN)
 warp_tiles = dict(BM=64, BN=128, BK=8, WM=32, WN=64, TM=8, TN=8, BLOCK=BLOCK)  # 64 filters: a ResNet's first layers have no more
@@ -50,8 +50,10 @@ def turned(taps: Any, C: int, K: int, groups: int, BM: int, BK: int) -> tuple[in
     return groups, taps, padded(C // groups, BK), padded(K // groups, BM)
 
 
-def filters(name: str, taps: int | None = None) -> Step:
-    """The step that turns the filters; taps where it writes other than R * S of them."""
+def filters(name: str, taps: int | None = None, swapped: bool = False) -> Step:
+    """The step that turns the filters; taps where it writes other than R * S of them; swapped: c last, as dgrad wants them."""
+    if swapped:
+        return Step(name, grid=lambda C, K, R, S, groups, BM, BK: ceil_div(math.prod(turned(R * S, K, C, groups, BM, BK)), BLOCK), block=BLOCK)
     if taps is None:
         return Step(name, grid=lambda C, K, R, S, groups, BM, BK: ceil_div(math.prod(turned(R * S, C, K, groups, BM, BK)), BLOCK), block=BLOCK)
     return Step(name, grid=lambda C, K, groups, BM, BK: ceil_div(math.prod(turned(1, C, K, groups, BM, BK)), BLOCK), block=BLOCK)
@@ -106,6 +108,46 @@ def pointwise(R: int, S: int, P: int, Q: int, stride_h: int, stride_w: int, pad_
     return R == S == stride_h == stride_w == 1 and pad_h == pad_w == 0 and P * Q % 4 == 0 and groups < 65536
 
 
+def sub_grids(N: int, C: int, H: int, W: int, stride_h: int, stride_w: int, groups: int, BM: int, BN: int) -> tuple[int, int, int]:
+    return ceil_div(N * ceil_div(H, stride_h) * ceil_div(W, stride_w), BN) * ceil_div(C // groups, BM), groups, stride_h * stride_w
+
+
+def few_sub_grids(stride_h: int, stride_w: int, groups: int) -> bool:
+    return groups < 65536 and stride_h * stride_w < 65536
+
+
+def sub_grid_traffic(
+    N: int, C: int, H: int, W: int, K: int, R: int, S: int, P: int, Q: int, stride_h: int, stride_w: int, groups: int, itemsize: int, BM: int, BN: int
+) -> float:
+    """dy and dx in their own type, turned filters in the sums', and what turning takes."""
+    acc = max(itemsize, 4)
+    return (
+        products(N, C, K, R, S, P, Q, groups, itemsize) / BM
+        + products(N, C, K, R, S, H, W, groups, acc) / (BN * stride_h * stride_w)
+        + itemsize * N * C * H * W
+        + (itemsize + acc) * (K * C // groups * R * S)
+    )
+
+
+def split(N: int, P: int, Q: int, BK: int) -> int:
+    """Places of one piece of wgrad's sum."""
+    return max(CHUNK, padded(ceil_div(N * P * Q, PARTS), BK))
+
+
+def parts(N: int, P: int, Q: int, BK: int) -> int:
+    return ceil_div(N * P * Q, split(N, P, Q, BK))
+
+
+def wgrad_grid(N: int, C: int, K: int, R: int, S: int, P: int, Q: int, groups: int, BM: int, BN: int, BK: int) -> tuple[int, int, int]:
+    return ceil_div(K // groups, BM) * ceil_div(C // groups * R * S, BN), groups, parts(N, P, Q, BK)
+
+
+def wgrad_traffic(N: int, C: int, K: int, R: int, S: int, P: int, Q: int, groups: int, itemsize: int, BM: int, BN: int, BK: int) -> float:
+    weights = K * C // groups * R * S
+    pieces = 2 * max(itemsize, 4) * weights * parts(N, P, Q, BK)
+    return products(N, C, K, R, S, P, Q, groups, itemsize) * (1 / BM + 1 / BN) + itemsize * weights + pieces
+
+
 def forward_rung(C: int, K: int, R: int, S: int, stride_h: int, stride_w: int, dilation_h: int, dilation_w: int, groups: int, dtype: Any, arch: int) -> str:
     """The dispatch rule: which rung computes y. By arithmetic (kernels/conv2d/README.md), not yet by measurement."""
     c, k = C // groups, K // groups  # of one group
@@ -122,6 +164,26 @@ def forward_rung(C: int, K: int, R: int, S: int, stride_h: int, stride_w: int, d
     if k <= 32:  # half a tile of 64 filters, or less
         return "05_taps" if c % BK == 0 else "04_implicit_gemm"
     return "07_async" if dtype == float32 and arch >= 80 else "06_warp_tile"
+
+
+def dgrad_rung(C: int, K: int, stride_h: int, stride_w: int, groups: int, dtype: Any, arch: int) -> str:
+    """The dispatch rule of dx, as that of y: a tile's rows are channels here, and the sum runs over filters."""
+    c, k = C // groups, K // groups
+    if c <= 2 or stride_h * stride_w >= 65536:  # a tile of 32 channels would be empty
+        return "02_gather"
+    if c <= 32 or dtype == float64:
+        return "04_sub_grids" if stride_h * stride_w > 1 or k % BK == 0 else "03_implicit_gemm"
+    return "06_async" if dtype == float32 and arch >= 80 else "05_warp_tile"
+
+
+def wgrad_rung(C: int, H: int, W: int, K: int, R: int, S: int, groups: int, dtype: Any, arch: int) -> str:
+    """The dispatch rule of dw: its rows are filters, its columns weights of a filter, and the sum runs over places."""
+    k, depth = K // groups, C // groups * R * S
+    if k * depth * 32 < BM * BN:  # a tile would be emptier than a warp with one lane at work
+        return "02_block_sum"
+    if k <= 32 or depth <= 64 or dtype == float64 or C * H * W >= 2**31:
+        return "03_implicit_gemm"
+    return "05_async" if dtype == float32 and arch >= 80 else "04_warp_tile"
 
 
 numba: dict[str, Any] = dict(BIAS=0, ACT="identity", TI=4, TJ=8, KB=2, dtypes=(float32, float64))
@@ -302,17 +364,53 @@ ladder(
         grid=lambda N, C, H, W: ceil_div(N * C * H * W, BLOCK),
         block=BLOCK,
         BLOCK=BLOCK,
-        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: 2 * products(N, C, K, R, S, P, Q, groups, itemsize),
+        traffic=lambda N, C, H, W, K, R, S, P, Q, groups, itemsize: 2 * products(N, C, K, R, S, P, Q, groups, itemsize) + itemsize * N * C * H * W,
     ),
     Kernel(
         "03_implicit_gemm.cu",
         grid=lambda N, C, H, W, groups: (ceil_div(N * H * W, BN) * ceil_div(C // groups, BM), groups),
         block=THREADS,
         when=lambda groups: groups < 65536,
-        traffic=lambda N, C, K, R, S, H, W, groups, itemsize: products(N, C, K, R, S, H, W, groups, itemsize) * (1 / BM + 1 / BN),
+        traffic=lambda N, C, H, W, K, R, S, P, Q, groups, itemsize: (
+            products(N, C, K, R, S, P, Q, groups, itemsize) / BM
+            + products(N, C, K, R, S, H, W, groups, itemsize) / BN + itemsize * N * C * H * W
+        ),
         **tiles,
     ),
-)
+    Kernel(
+        "04_sub_grids.cu",
+        filters("turn_filters", swapped=True),
+        Step("conv2d_bwd_dx", grid=sub_grids, block=THREADS),
+        workspace={"turned": lambda C, K, R, S, groups, BM, BK: (turned(R * S, K, C, groups, BM, BK), "acc")},
+        when=few_sub_grids,
+        traffic=sub_grid_traffic,
+        BLOCK=BLOCK,
+        **tiles,
+    ),
+    Kernel(
+        "05_warp_tile.cu",
+        filters("turn_filters", swapped=True),
+        Step("conv2d_bwd_dx", grid=sub_grids, block=warp_tiles["BN"]),
+        workspace={"turned": lambda C, K, R, S, groups, BM, BK: (turned(R * S, K, C, groups, BM, BK), "acc")},
+        dtypes=SINGLE,
+        when=few_sub_grids,
+        traffic=sub_grid_traffic,
+        **warp_tiles,
+    ),
+    Kernel(
+        "06_async.cu",
+        filters("turn_filters", swapped=True),
+        Step("conv2d_bwd_dx", grid=sub_grids, block=warp_tiles["BN"]),
+        workspace={"turned": lambda C, K, R, S, groups, BM, BK: (turned(R * S, K, C, groups, BM, BK), "acc")},
+        dtypes=(float32,),
+        arch=80,
+        when=few_sub_grids,
+        traffic=sub_grid_traffic,
+        STAGES=4,
+        **warp_tiles,
+    ),
+    choose=dgrad_rung,
+)  # fmt: skip
 ladder(
     "conv2d.wgrad",
     Kernel(
@@ -320,32 +418,58 @@ ladder(
         grid=lambda C, K, R, S, groups: ceil_div(K * C // groups * R * S, BLOCK),
         block=BLOCK,
         BLOCK=BLOCK,
-        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: 2 * products(N, C, K, R, S, P, Q, groups, itemsize),
+        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: (
+            2 * products(N, C, K, R, S, P, Q, groups, itemsize) + itemsize * (K * C // groups * R * S)
+        ),
     ),
     Kernel(
         "02_block_sum.cu",
         grid=lambda C, K, R, S, groups: K * C // groups * R * S,
         block=BLOCK,
         BLOCK=BLOCK,
-        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: 2 * products(N, C, K, R, S, P, Q, groups, itemsize),
+        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: (
+            2 * products(N, C, K, R, S, P, Q, groups, itemsize) + itemsize * (K * C // groups * R * S)
+        ),
     ),
     Kernel(
         "03_implicit_gemm.cu",
-        Step(
-            "conv2d_bwd_dw",
-            grid=lambda N, C, K, R, S, P, Q, groups: (
-                ceil_div(K // groups, BM) * ceil_div(C // groups * R * S, BN), groups, ceil_div(N * P * Q, CHUNK),
-            ),
-            block=THREADS,
-        ),
+        Step("conv2d_bwd_dw", grid=wgrad_grid, block=THREADS),
         Step("conv2d_bwd_dw_sum", grid=lambda C, K, R, S, groups: ceil_div(K * C // groups * R * S, BLOCK), block=BLOCK),
-        workspace={"partial": lambda N, C, K, R, S, P, Q, groups: ((ceil_div(N * P * Q, CHUNK), K, C // groups * R * S), "acc")},
-        when=lambda N, P, Q, groups: groups < 65536 and ceil_div(N * P * Q, CHUNK) < 65536,
-        traffic=lambda N, C, K, R, S, P, Q, groups, itemsize: products(N, C, K, R, S, P, Q, groups, itemsize) * (1 / BM + 1 / BN),
+        workspace={"partial": lambda N, C, K, R, S, P, Q, groups, BK: ((parts(N, P, Q, BK), K, C // groups * R * S), "acc")},
+        when=lambda groups: groups < 65536,
+        traffic=wgrad_traffic,
         BLOCK=BLOCK,
         CHUNK=CHUNK,
+        PARTS=PARTS,
         **tiles,
     ),
+    Kernel(
+        "04_warp_tile.cu",
+        Step("conv2d_bwd_dw", grid=wgrad_grid, block=warp_tiles["BN"]),
+        Step("conv2d_bwd_dw_sum", grid=lambda C, K, R, S, groups: ceil_div(K * C // groups * R * S, BLOCK), block=BLOCK),
+        workspace={"partial": lambda N, C, K, R, S, P, Q, groups, BK: ((parts(N, P, Q, BK), K, C // groups * R * S), "acc")},
+        dtypes=SINGLE,
+        when=lambda C, H, W, groups: groups < 65536 and C * H * W < 2**31,
+        traffic=wgrad_traffic,
+        CHUNK=CHUNK,
+        PARTS=PARTS,
+        **warp_tiles,
+    ),
+    Kernel(
+        "05_async.cu",
+        Step("conv2d_bwd_dw", grid=wgrad_grid, block=warp_tiles["BN"]),
+        Step("conv2d_bwd_dw_sum", grid=lambda C, K, R, S, groups: ceil_div(K * C // groups * R * S, BLOCK), block=BLOCK),
+        workspace={"partial": lambda N, C, K, R, S, P, Q, groups, BK: ((parts(N, P, Q, BK), K, C // groups * R * S), "acc")},
+        dtypes=(float32,),
+        arch=80,
+        when=lambda C, H, W, groups: groups < 65536 and C * H * W < 2**31,
+        traffic=wgrad_traffic,
+        CHUNK=CHUNK,
+        PARTS=PARTS,
+        STAGES=4,
+        **warp_tiles,
+    ),
+    choose=wgrad_rung,
 )  # fmt: skip
 
 TI, TJ, WARPS = 8, 8, 4  # pooled results of a block; its threads share the filters in WARPS parts

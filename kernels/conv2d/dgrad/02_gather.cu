@@ -3,8 +3,8 @@
 // Computes   dx[n, c, h, w] = sum_krs dy[n, k, p, q] * w[k, c, r, s] over the p, q with p*stride_h + r*dilation_h - pad_h = h, w likewise;
 //            dy (N, K, P, Q), w (K, Cg, R, S), dx (N, C, H, W) contiguous, Cg = C/groups; any sizes >= 1
 // Launch     grid ceil(N*C*H*W/BLOCK), block BLOCK
-// FLOPs      2*N*C*H*W*Kg*R*S/(stride_h*stride_w), Kg = K/groups
-// Traffic    2*sizeof(T)*N*C*H*W*Kg*R*S/(stride_h*stride_w) B requested; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
+// FLOPs      2*N*K*P*Q*Cg*R*S
+// Traffic    sizeof(T)*(2*N*K*P*Q*Cg*R*S + N*C*H*W) B requested; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
 // Intensity  1/sizeof(T) FLOP/B requested
 // Since 01   no atomic additions, no zeros beforehand and no sums in scratch memory; the same order of summation in every run
 // Numerics   fp32 (fp64 for double), summed in order of k, r, s; no atomics: repeatable bit for bit

@@ -4,7 +4,7 @@
 //            dy (N, K, P, Q), w (K, Cg, R, S), dx (N, C, H, W) contiguous, Cg = C/groups; any sizes >= 1
 // Launch     grid (ceil(N*H*W/BN)*ceil(Cg/BM), groups), block THREADS = BM*BN/(TM*TN), static smem BK*(BM+BN+1)*sizeof(acc_t) B
 // FLOPs      2*N*C*H*W*Kg*R*S, Kg = K/groups (those that a stride leaves out multiply a zero)
-// Traffic    sizeof(T)*N*C*H*W*Kg*R*S*(1/BM + 1/BN) + sizeof(T)*N*C*H*W B requested; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
+// Traffic    sizeof(T)*(N*K*P*Q*Cg*R*S/BM + N*C*H*W*Kg*R*S/BN + N*C*H*W) B requested; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
 // Intensity  2/(1/BM + 1/BN)/sizeof(T) FLOP/B requested
 // Since 02   a block shares filters and patches of dy through shared memory, a thread sums TM channels at TN places in registers
 // Numerics   fp32 (fp64 for double), summed in order of k, r, s; no atomics: repeatable bit for bit

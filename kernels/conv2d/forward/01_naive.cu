@@ -4,7 +4,7 @@
 //            x (N, C, H, W), w (K, Cg, R, S), y (N, K, P, Q) contiguous, Cg = C/groups; zero outside the image; any sizes >= 1
 // Launch     grid ceil(N*K*P*Q/BLOCK), block BLOCK
 // FLOPs      2*N*K*P*Q*Cg*R*S
-// Traffic    2*sizeof(T)*N*K*P*Q*Cg*R*S B requested; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
+// Traffic    sizeof(T)*(2*N*K*P*Q*Cg*R*S + N*K*P*Q) B requested; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
 // Intensity  1/sizeof(T) FLOP/B requested
 // Numerics   fp32 (fp64 for double), summed in order of c, r, s
 // Source     the textbook definition

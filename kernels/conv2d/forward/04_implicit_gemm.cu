@@ -4,7 +4,7 @@
 //            x (N, C, H, W), w (K, Cg, R, S), y (N, K, P, Q) contiguous, Cg = C/groups; zero outside the image; any sizes >= 1
 // Launch     grid (ceil(N*P*Q/BN)*ceil(Kg/BM), groups), block THREADS = BM*BN/(TM*TN), static smem BK*(BM+BN+1)*sizeof(acc_t) B
 // FLOPs      2*N*K*P*Q*Cg*R*S
-// Traffic    sizeof(T)*N*K*P*Q*Cg*R*S*(1/BM + 1/BN) + sizeof(T)*N*K*P*Q B requested; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
+// Traffic    sizeof(T)*N*K*P*Q*(Cg*R*S*(1/BM + 1/BN) + 1) B requested; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
 // Intensity  2/(1/BM + 1/BN)/sizeof(T) FLOP/B requested
 // Since 03   one launch, no scratch memory: two divisions for each element gathered, in place of a write and a read
 // Numerics   fp32 (fp64 for double), summed in order of c, r, s

@@ -4,7 +4,7 @@
 //            x (N, C, H, W), dy (N, K, P, Q), dw (K, Cg, R, S) contiguous, Cg = C/groups; zero outside the image; N >= 0, other sizes >= 1
 // Launch     grid ceil(K*Cg*R*S/BLOCK), block BLOCK
 // FLOPs      2*N*K*P*Q*Cg*R*S
-// Traffic    2*sizeof(T)*N*K*P*Q*Cg*R*S B requested; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
+// Traffic    sizeof(T)*(2*N*K*P*Q*Cg*R*S + K*Cg*R*S) B requested; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
 // Intensity  1/sizeof(T) FLOP/B requested
 // Numerics   fp32 (fp64 for double), summed in order of n, p, q
 // Source     the derivative of the textbook definition

@@ -1,19 +1,26 @@
-// 03_implicit_gemm: the product of dy (Kg x N*P*Q) and the image's patches (N*P*Q x Cg*R*S), its long sum cut into pieces of CHUNK terms.
+// 03_implicit_gemm: the product of dy (Kg x N*P*Q) and the image's patches (N*P*Q x Cg*R*S), its long sum cut into at most PARTS pieces.
 //
 // Computes   dw[k, c, r, s] = sum_npq dy[n, k, p, q] * x[n, c, h, w], h = p*stride_h + r*dilation_h - pad_h, w likewise;
 //            x (N, C, H, W), dy (N, K, P, Q), dw (K, Cg, R, S) contiguous, Cg = C/groups; zero outside the image; N >= 0, other sizes >= 1
-// Launch     grid (ceil(Kg/BM)*ceil(Cg*R*S/BN), groups, ceil(N*P*Q/CHUNK)), block THREADS = BM*BN/(TM*TN); then grid ceil(K*Cg*R*S/BLOCK), block BLOCK
+// Launch     grid (ceil(Kg/BM)*ceil(Cg*R*S/BN), groups, ceil(N*P*Q/piece)), block THREADS = BM*BN/(TM*TN); then grid ceil(K*Cg*R*S/BLOCK), block BLOCK;
+//            piece = max(CHUNK, N*P*Q/PARTS rounded up)
 // FLOPs      2*N*K*P*Q*Cg*R*S
-// Traffic    sizeof(T)*N*K*P*Q*Cg*R*S*(1/BM + 1/BN) B requested, and 2*sizeof(acc_t)*K*Cg*R*S*ceil(N*P*Q/CHUNK) B of partial sums;
+// Traffic    sizeof(T)*(N*K*P*Q*Cg*R*S*(1/BM + 1/BN) + K*Cg*R*S) B requested, and 2*sizeof(acc_t)*K*Cg*R*S*ceil(N*P*Q/piece) B of partial sums;
 //            floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
 // Intensity  2/(1/BM + 1/BN)/sizeof(T) FLOP/B requested
 // Since 02   each value read feeds a tile of weights; the cut gives enough blocks although there are few weights
-// Numerics   fp32 (fp64 for double); in order within a chunk, then the chunks in order: repeatable bit for bit
+// Numerics   fp32 (fp64 for double); in order within a piece, then the pieces in order: repeatable bit for bit
 // Source     split-K: NVIDIA CUTLASS, "Efficient GEMM in CUDA", with the second pass in place of atomic additions
 #include "common.cuh"
 
 constexpr int ROWS = BM / TM, COLS = BN / TN, THREADS = ROWS * COLS;
 static_assert(BM % TM == 0 && BN % TN == 0 && THREADS % BK == 0 && CHUNK % BK == 0, "whole thread tiles; a thread gathers for one place");
+
+// Places that one block sums over: CHUNK or, where that would make more than PARTS pieces, an equal share.
+__device__ __forceinline__ int64_t piece(int64_t places) {
+    const int64_t share = (places + PARTS - 1) / PARTS;
+    return share <= CHUNK ? CHUNK : (share + BK - 1) / BK * BK;
+}
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
     conv2d_bwd_dw(const T* __restrict__ x, const T* __restrict__ dy, acc_t* __restrict__ partial, int64_t N, int C, int H, int W, int K,
@@ -23,8 +30,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     const int Cg = C / groups, Kg = K / groups, depth = Cg * R * S;
     const int across = (depth + BN - 1) / BN;
     const int k0 = blockIdx.x / across * BM, d0 = blockIdx.x % across * BN;
-    const int64_t PQ = int64_t(P) * Q, places = N * PQ, first = blockIdx.z * int64_t(CHUNK);
-    const int64_t last = first + CHUNK < places ? first + CHUNK : places;
+    const int64_t PQ = int64_t(P) * Q, places = N * PQ, first = blockIdx.z * piece(places);
+    const int64_t last = first + piece(places) < places ? first + piece(places) : places;
     x += int64_t(g) * Cg * H * W;
     dy += int64_t(g) * Kg * PQ;
     acc_t acc[TM][TN] = {};
@@ -63,6 +70,6 @@ extern "C" __global__ void conv2d_bwd_dw_sum(const acc_t* __restrict__ partial, 
     const int64_t i = blockIdx.x * int64_t(BLOCK) + threadIdx.x, weights = int64_t(K) * (C / groups) * R * S;
     if (i >= weights) return;
     acc_t acc = 0;
-    for (int64_t chunk = 0; chunk * CHUNK < N * P * Q; ++chunk) acc += partial[chunk * weights + i];
+    for (int64_t part = 0; part * piece(N * P * Q) < N * P * Q; ++part) acc += partial[part * weights + i];
     dw[i] = T(acc);
 }
