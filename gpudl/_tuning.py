@@ -28,7 +28,7 @@ SHIPPED = Path(__file__).parent / "tuned"
 Table = dict[str, dict[str, str]]  # ladder -> class of shapes -> rung
 
 _tables: dict[Any, Table] = {}  # by device; read at its first launch
-_off = False
+state = 0  # changes whenever a choice made from tables may no longer hold; below 0 while they are off
 
 
 def shape_class(scalars: Mapping[str, Any], dtype: np.dtype) -> str:
@@ -49,7 +49,7 @@ def shape_class(scalars: Mapping[str, Any], dtype: np.dtype) -> str:
 
 def rung(ladder: str, scalars: Mapping[str, Any], dtype: np.dtype, device: Any) -> str | None:
     """The rung that a table names for this launch, or None."""
-    if _off:
+    if state < 0:
         return None
     table = _tables.get(device)
     if table is None:
@@ -61,12 +61,12 @@ def rung(ladder: str, scalars: Mapping[str, Any], dtype: np.dtype, device: Any) 
 @contextlib.contextmanager
 def off() -> Iterator[None]:
     """Inside, every ladder follows its own rule: what a measurement of the rules needs."""
-    global _off
-    before, _off = _off, True
+    global state
+    before, state = state, -1
     try:
         yield
     finally:
-        _off = before
+        state = before
 
 
 def gpu_name(device: Any) -> str:
@@ -114,15 +114,17 @@ def read(gpu: str) -> Table:
 
 def load(path: Path, gpu: str) -> dict[str, dict[str, dict[str, Any]]]:
     """ladder -> class -> what was measured, of one file; {} where it is not there, of another GPU or of other sources, or damaged."""
+    from gpudl import kernels, optim  # noqa: F401  (all ladders)
+
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["schema"] != SCHEMA or data["gpu"] != gpu or data["sources"] != source_hash():
             return {}
         ladders: dict[str, dict[str, dict[str, Any]]] = data["ladders"]
-        for classes in ladders.values():
+        for ladder, classes in ladders.items():
             for entry in classes.values():
-                if not isinstance(entry["rung"], str):
-                    raise TypeError(f"a rung is {entry['rung']!r}")
+                if not any(rung.name == entry["rung"] for rung in kernels.ladder(ladder)):
+                    raise ValueError(f"{ladder} has no rung {entry['rung']!r}")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -141,7 +143,14 @@ def save(path: Path, gpu: str, ladders: Mapping[str, Any], **facts: Any) -> None
     data = {"schema": SCHEMA, "gpu": gpu, "sources": source_hash(), **facts, "ladders": ladders}
     with atomic_write(path) as file:
         file.write(json.dumps(data, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n")
+    forget()
+
+
+def forget() -> None:
+    """Read the tables again at the next launch."""
+    global state
     _tables.clear()
+    state = abs(state) + 1
 
 
 def _slug(text: str) -> str:
