@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from gpudl import _determinism, _dtypes, _tuning
+from gpudl import _determinism, _dtypes, _precision, _tuning
 from gpudl._device import device as Device
 from gpudl._errors import KernelError
 
@@ -503,7 +503,7 @@ class Ladder:
         self.name, self.rungs = name, rungs
         self.folder = name.replace(".", "/")
         self._choose = choose and Formula(choose)
-        self._chosen: dict[str | None, dict[Any, Kernel]] = {}  # by what `use` picked, then by the launch's signature
+        self._chosen: dict[Any, dict[Any, tuple[Kernel, Any]]] = {}  # by what `use` picked and the modes, then the launch: rung, table
         for rung in rungs:
             rung.ladder = self
 
@@ -558,7 +558,8 @@ class Ladder:
 
     def _wishes(self, scalars: Mapping[str, Any], dtype: np.dtype, device: Device) -> Iterator[str]:
         """What a measured table names for this launch (gpudl/_tuning.py), then what the rule does."""
-        if (measured := _tuning.rung(self.name, scalars, dtype, device)) is not None:
+        measured = _tuning.rung(self.name, scalars, dtype, device) if _precision.mode == "highest" else None
+        if measured is not None and self[measured].precision == "ieee":  # a faster rung of less precision is not what was asked for
             yield measured
         if self._choose is not None:
             yield self._choose({"dtype": dtype, "itemsize": dtype.itemsize, "arch": device.arch, "sms": device.sms, **scalars})
@@ -639,16 +640,17 @@ def launch(
     use = _picked.get() if picked is None else picked
     wanted = use.get(ladder_name)
     key = signature(device, arguments, defines)
-    chosen = found._chosen.get(wanted)
+    asked = (wanted, _determinism.mode, _precision.mode, _tuning.state)
+    chosen = found._chosen.get(asked)
     if chosen is None or len(chosen) > 4096:
-        chosen = found._chosen[wanted] = {}
-    rung = chosen.get(key)
-    if rung is None:
+        chosen = found._chosen[asked] = {}
+    rung, table = chosen.get(key, (None, None))
+    if rung is None or table is not _tuning._tables.get(device):
         scalars = {k: v for k, v in arguments.items() if not _is_array(v)}
         dtype = next((v.dtype for k, v in arguments.items() if k not in scalars), _dtypes.float32)
         rung = found.choose(scalars, dtype, device, use)
-        if wanted in (None, rung.name) and rung.backend == "cuda":  # another rung than the wanted one warns at each launch
-            chosen[key] = rung
+        if wanted in (None, rung.name) and rung.backend == "cuda" and (rung.deterministic or not _determinism.mode):  # others warn each time
+            chosen[key] = rung, _tuning._tables.get(device)
     rung.launch(device, arguments, defines or {}, key)
     return rung
 

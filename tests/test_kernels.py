@@ -72,7 +72,7 @@ class TestLaunch:
     def test_arguments_are_checked_against_the_signature(self) -> None:
         device, x, y = self.arrays()
         with pytest.raises(TypeError, match=r"log_softmax/forward/02_warp_row.cu:log_softmax_fwd: no argument N"):
-            kernels.launch(device, "log_softmax.forward", {"x": x, "y": y, "M": 2})
+            kernels.ladder("log_softmax.forward")["02_warp_row"].launch(device, {"x": x, "y": y, "M": 2}, {})
         with pytest.raises(TypeError, match=r"y is float64, the kernel reads float32"):
             kernels.launch(device, "softmax.forward", {"x": x, "y": device.empty((2, 3), np.float64), "M": 2, "N": 3})
         with pytest.raises(TypeError, match=r"M is an array, the kernel takes int64_t"):
@@ -114,3 +114,59 @@ class TestLaunch:
         before = len(rung._plans)
         kernels.launch(device, "softmax.forward", {"x": x, "y": y, "M": 2, "N": 3})
         assert len(rung._plans) == before
+
+    def test_a_choice_is_made_once_for_equal_launches_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The record's formulas run when a launch differs in anything that they or the plan may read, and not again."""
+        asked = []
+        real = Ladder.choose
+        monkeypatch.setattr(
+            Ladder, "choose", lambda self, scalars, dtype, *rest: asked.append(dict(scalars)) or real(self, scalars, dtype, *rest)
+        )
+        device = gpudl.device("emulator")
+
+        def new(run) -> bool:  # whether formulas ran
+            asked.clear()
+            run()
+            return bool(asked)
+
+        a = {d: device.from_host(np.ones((6, 67), d)) for d in ("float32", "float64")}
+        softmax = lambda x: gpudl._tensor.wrap(x, device).softmax(1)
+        assert new(lambda: softmax(a["float32"])) and not new(lambda: softmax(a["float32"]))
+        assert not new(lambda: softmax(device.from_host(np.zeros((6, 67), np.float32))))  # another array of the same kind
+        assert new(lambda: softmax(a["float64"]))  # dtype
+        assert new(lambda: softmax(a["float32"][:5])) and new(lambda: softmax(a["float32"][:, :66]))  # sizes, strides
+        with kernels.use("softmax.forward", "01_naive"):
+            assert new(lambda: softmax(a["float32"])) and not new(lambda: softmax(a["float32"]))
+            before = kernels.ladder("softmax.forward")["01_naive"].launches
+            softmax(a["float32"])
+            assert kernels.ladder("softmax.forward")["01_naive"].launches == before + 1
+        before = kernels.ladder("softmax.forward")["01_naive"].launches
+        assert not new(lambda: softmax(a["float32"]))
+        assert kernels.ladder("softmax.forward")["01_naive"].launches == before  # what `use` picked is over
+        out = device.empty((3,), np.float32)
+        for value in (0.0, -0.0, 1.0, 2.5, np.nan, np.inf):
+            kernels.fill(device, out, value)
+            np.testing.assert_array_equal(out, np.full(3, value, np.float32))
+            assert (np.signbit(out) == np.signbit(value)).all()
+            assert not new(lambda: kernels.fill(device, out, value))  # noqa: B023
+        assert (
+            kernels.signature(device, {"n": 1}, None)
+            != kernels.signature(device, {"n": 1.0}, None)
+            != kernels.signature(device, {"n": True}, None)
+        )
+
+    def test_backward_keeps_the_rung_of_its_forward(self) -> None:
+        x = gpudl.tensor(np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32), device="emulator", requires_grad=True)
+        naive = kernels.ladder("softmax.backward")["01_naive"]
+        x.softmax(1).sum().backward()  # the launch is known, with the rule's choice
+        with kernels.use("softmax.backward", "01_naive"):
+            y = x.softmax(1)
+        before = naive.launches
+        y.sum().backward()
+        assert naive.launches == before + 1
+
+    def test_a_rung_that_does_not_fit_warns_at_each_launch(self) -> None:
+        x = gpudl.ones(2, 8192, dtype=gpudl.float64, device="emulator")
+        for _ in range(2):
+            with kernels.use("softmax.forward", "05_registers"), pytest.warns(UserWarning, match="rung 05_registers does not take float64"):
+                x.softmax(1)
