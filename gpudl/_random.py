@@ -26,18 +26,32 @@ from gpudl.ops._common import check_tensor
 
 BLOCK = 256
 _advance = Step("advance", grid=1, block=1)
+
+
+def evaluations(size: int, per: int, sms: int) -> int:
+    """Blocks whose threads use every number of a Philox evaluation, of which there are `per`."""
+    return min(ceil_div(size, per * BLOCK), 16 * sms)
+
+
+_whole: dict[str, Any] = dict(
+    BLOCK=BLOCK,
+    dtypes=_dtypes.ALL,
+    traffic=lambda size, per, sms, itemsize: size * itemsize + 16 * BLOCK * evaluations(size, per, sms) + 16,
+)
 ladder(
     "random.fill",
-    Kernel("01_naive.cu", Step("draw", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK), _advance, BLOCK=BLOCK, dtypes=_dtypes.ALL),
     Kernel(
-        "02_whole.cu",
-        Step("draw", grid=lambda size, per, sms: min(ceil_div(size, per * BLOCK), 16 * sms), block=BLOCK),
+        "01_naive.cu",
+        Step("draw", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK),
         _advance,
         BLOCK=BLOCK,
         dtypes=_dtypes.ALL,
+        traffic=lambda size, itemsize: size * (itemsize + 16) + 16,
     ),
+    Kernel("02_whole.cu", Step("draw", grid=evaluations, block=BLOCK), _advance, **_whole),
+    Kernel("03_vector.cu", Step("draw", grid=evaluations, block=BLOCK), _advance, **_whole),
 )
-ladder("random.seed", Kernel("01_naive.cu", grid=1, block=1, dtypes=(np.dtype(np.uint64),)))
+ladder("random.seed", Kernel("01_naive.cu", grid=1, block=1, dtypes=(np.dtype(np.uint64),), traffic=lambda: 16))
 
 _M0, _M1, _W0, _W1, _LOW = (np.uint64(n) for n in (0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85, 0xFFFFFFFF))
 _32 = np.uint64(32)

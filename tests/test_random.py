@@ -72,17 +72,17 @@ def draws(dtype: str, device: str) -> list[np.ndarray]:
 
 
 @pytest.mark.emulator
-@pytest.mark.parametrize("rung", ["01_naive", "02_whole"])
+@pytest.mark.parametrize("rung", ["01_naive", "02_whole", "03_vector"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 def test_the_emulator_draws_the_same_bits(dtype: str, rung: str) -> None:
-    assert {r.name for r in gpudl.kernels.ladder("random.fill")} == {"01_naive", "02_whole"}
+    assert {r.name for r in gpudl.kernels.ladder("random.fill")} == {"01_naive", "02_whole", "03_vector"}
     with gpudl.kernels.use("random.fill", rung), gpudl.kernels.emulation(sanitize=dtype == "float32"):
         for got, want in zip(draws(dtype, "emulator"), draws(dtype, "cpu"), strict=True):
             np.testing.assert_array_equal(got.view(np.uint8), want.view(np.uint8))
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("rung", ["01_naive", "02_whole"])
+@pytest.mark.parametrize("rung", ["01_naive", "02_whole", "03_vector"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 def test_a_gpu_draws_the_same_bits(dtype: str, rung: str) -> None:
     with gpudl.kernels.use("random.fill", rung):

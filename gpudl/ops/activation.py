@@ -17,26 +17,33 @@ from gpudl.ops._common import axis, check_float, check_tensor, rectify, select
 from gpudl.ops.elementwise import Smooth, Smooth2, expm1, numpy_erf, where
 
 BLOCK = 256
+outputs: dict[str, Any] = dict(block=BLOCK, BLOCK=BLOCK, traffic=lambda M, K, I, itemsize: M * I * ((K + 1) * itemsize + 4))
+inputs: dict[str, Any] = outputs | dict(traffic=lambda M, K, I, itemsize: M * I * ((K + 1) * itemsize + 4 * K))  # `which` for every piece
 ladder(
     "maxout.forward",
-    Kernel("01_naive.cu", grid=lambda M, I: ceil_div(M * I, BLOCK), block=BLOCK, BLOCK=BLOCK),
+    Kernel("01_naive.cu", grid=lambda M, I: ceil_div(M * I, BLOCK), **outputs),
     Kernel(
         "02_tile.cu",
         grid=lambda M: ceil_div(M, BLOCK),
-        block=BLOCK,
         smem=lambda K, itemsize: BLOCK * K * itemsize,
-        BLOCK=BLOCK,
         when=lambda K, I, itemsize: I == 1 and BLOCK * K * itemsize <= 48 * 1024,
+        **outputs,
     ),
 )
 ladder(
     "maxout.backward",
-    Kernel("01_naive.cu", grid=lambda M, I: ceil_div(M * I, BLOCK), block=BLOCK, BLOCK=BLOCK),
-    Kernel("02_inputs.cu", grid=lambda M, K, I: ceil_div(M * K * I, BLOCK), block=BLOCK, BLOCK=BLOCK),
+    Kernel("01_naive.cu", grid=lambda M, I: ceil_div(M * I, BLOCK), **inputs),
+    Kernel("02_inputs.cu", grid=lambda M, K, I: ceil_div(M * K * I, BLOCK), **inputs),
 )
 ladder(
     "adaptive_piecewise_linear.forward",
-    Kernel("01_naive.cu", grid=lambda O, U, I: ceil_div(O * U * I, BLOCK), block=BLOCK, BLOCK=BLOCK),
+    Kernel(
+        "01_naive.cu",
+        grid=lambda O, U, I: ceil_div(O * U * I, BLOCK),
+        block=BLOCK,
+        BLOCK=BLOCK,
+        traffic=lambda O, U, I, S, itemsize: itemsize * O * U * I * (2 + 1.5 * S),  # the slopes of the hinges above x: half of them, say
+    ),
     Kernel(
         "02_vector.cu",
         grid=lambda O, U, I, itemsize: ceil_div(O * U * I * itemsize, 16 * BLOCK),
@@ -44,13 +51,22 @@ ladder(
         BLOCK=BLOCK,
         align=16,
         when=lambda I, itemsize: I * itemsize % 16 == 0,
+        traffic=lambda O, U, I, S, itemsize: itemsize * O * U * I * (2 + 2 * S * itemsize / 16),
     ),
 )
 _dx = Step("apl_bwd_dx", grid=lambda O, U, I: ceil_div(O * U * I, BLOCK), block=BLOCK)
+# for dx: x, dy, dx, every hinge, and the slopes of those above x (half of them, say); for da and db: x and dy once for each of the S
+sums: dict[str, Any] = dict(BLOCK=BLOCK, traffic=lambda O, U, I, S, itemsize: itemsize * (O * U * I * (3 + 3.5 * S) + 4 * S * U))
 ladder(
     "adaptive_piecewise_linear.backward",
-    Kernel("01_naive.cu", _dx, Step("apl_bwd_ab", grid=lambda S, U: ceil_div(S * U, BLOCK), block=BLOCK), BLOCK=BLOCK),
-    Kernel("02_block.cu", _dx, Step("apl_bwd_ab", grid=lambda S, U: (U, S), block=BLOCK), BLOCK=BLOCK, when=lambda S: S < 65536),
+    Kernel("01_naive.cu", _dx, Step("apl_bwd_ab", grid=lambda S, U: ceil_div(S * U, BLOCK), block=BLOCK), **sums),
+    Kernel(
+        "02_block.cu",
+        _dx,
+        Step("apl_bwd_ab", grid=lambda S, U: (U, S), block=BLOCK),
+        when=lambda S: S < 65536,
+        **sums | {"traffic": lambda O, U, I, S, itemsize: itemsize * (O * U * I * (3 + 3.5 * S) + (3 + BLOCK) * S * U)},
+    ),
 )
 
 

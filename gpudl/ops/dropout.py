@@ -16,15 +16,45 @@ from gpudl.ops._common import check_float, check_tensor
 
 BLOCK = 256
 _advance = Step("advance", grid=1, block=1)
+
+
+def quads(size: int, sms: int) -> int:
+    """Blocks whose threads take four neighbours at a time."""
+    return min(ceil_div(size, 4 * BLOCK), 16 * sms)
+
+
 ladder(
     "dropout.forward",
-    Kernel("01_naive.cu", Step("dropout_fwd", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK), _advance, BLOCK=BLOCK),
-    Kernel("02_four.cu", Step("dropout_fwd", grid=lambda size, sms: min(ceil_div(size, 4 * BLOCK), 16 * sms), block=BLOCK), _advance, BLOCK=BLOCK),
+    Kernel(
+        "01_naive.cu",
+        Step("dropout_fwd", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK),
+        _advance,
+        BLOCK=BLOCK,
+        traffic=lambda size, itemsize, p: size * ((2 - p) * itemsize + 1 + 16) + 16,
+    ),
+    Kernel(
+        "02_four.cu",
+        Step("dropout_fwd", grid=quads, block=BLOCK),
+        _advance,
+        BLOCK=BLOCK,
+        traffic=lambda size, itemsize, sms: size * (2 * itemsize + 1) + 16 * BLOCK * quads(size, sms) + 16,
+    ),
 )
+backward: dict[str, Any] = dict(block=BLOCK, BLOCK=BLOCK)
 ladder(
     "dropout.backward",
-    Kernel("01_naive.cu", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK, BLOCK=BLOCK),
-    Kernel("02_vector.cu", grid=lambda size, sms, itemsize: min(ceil_div(size * itemsize, 16 * BLOCK), 16 * sms), block=BLOCK, BLOCK=BLOCK),
+    Kernel(
+        "01_naive.cu",
+        grid=lambda size: ceil_div(size, BLOCK),
+        traffic=lambda size, itemsize, scale: size * ((1 + (1 / scale if scale else 0)) * itemsize + 1),  # of dy what was kept: 1 - p of it
+        **backward,
+    ),
+    Kernel(
+        "02_vector.cu",
+        grid=lambda size, sms, itemsize: min(ceil_div(size * itemsize, 16 * BLOCK), 16 * sms),
+        traffic=lambda size, itemsize: size * (2 * itemsize + 1),
+        **backward,
+    ),
 )
 
 

@@ -4,7 +4,7 @@
 //            db[s, u] = a[s, u] * sum_{o, i} dy * [b[s, u] > x]; x, dy, dx (O, U, I), a, b, da, db (S, U)
 // Launch     grid ceil(O*U*I/BLOCK), block BLOCK; then grid ceil(S*U/BLOCK), block BLOCK
 // FLOPs      O*U*I*(8*S + 2)
-// Traffic    sizeof(T)*O*U*I*(3 + 2*S) B
+// Traffic    sizeof(T)*(O*U*I*(3 + S*(1 + f) + 2*S) + 4*S*U) B, f the share of hinges above x (half of them, say)
 // Numerics   fp32 (fp64 for double), summed in order of (o, i)
 // Source     Agostinelli, Hoffman, Sadowski & Baldi 2014, arXiv:1412.6830
 #include "common.cuh"

@@ -4,7 +4,8 @@
 //            db[s, u] = a[s, u] * sum_{o, i} dy * [b[s, u] > x]; x, dy, dx (O, U, I), a, b, da, db (S, U)
 // Launch     grid ceil(O*U*I/BLOCK), block BLOCK; then grid (U, S), block BLOCK, static smem 64*sizeof(acc_t) B
 // FLOPs      O*U*I*(8*S + 2)
-// Traffic    sizeof(T)*O*U*I*(3 + 2*S) B requested; the S blocks of a unit meet in L2
+// Traffic    sizeof(T)*(O*U*I*(3 + S*(1 + f) + 2*S) + (3 + BLOCK)*S*U) B, f the share of hinges above x (half of them, say); the S blocks of a
+//            unit meet in L2
 // Since 01   BLOCK threads read a unit's elements, neighbours together where I > 1, and add up by shuffles, where one thread walked alone
 // Numerics   fp32 (fp64 for double), summed by thread, then by a fixed tree: repeatable bit for bit
 // Source     Agostinelli, Hoffman, Sadowski & Baldi 2014, arXiv:1412.6830

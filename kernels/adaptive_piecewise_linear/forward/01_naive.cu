@@ -3,7 +3,7 @@
 // Computes   y[o, u, i] = max(0, x[o, u, i]) + sum_s a[s, u] * max(0, b[s, u] - x[o, u, i]); x, y (O, U, I), a, b (S, U)
 // Launch     grid ceil(O*U*I/BLOCK), block BLOCK
 // FLOPs      O*U*I*(3*S + 1)
-// Traffic    2*sizeof(T)*O*U*I B, and 2*S loads an element of a and b, which stay in L1
+// Traffic    sizeof(T)*O*U*I*(2 + S*(1 + f)) B, f the share of hinges above x (half of them, say); a and b stay in L1
 // Numerics   fp32 (fp64 for double), summed in order of s
 // Source     Agostinelli, Hoffman, Sadowski & Baldi 2014, arXiv:1412.6830, equation 1
 #include "common.cuh"

@@ -3,7 +3,7 @@
 // Computes   y[o, u, i] = max(0, x[o, u, i]) + sum_s a[s, u] * max(0, b[s, u] - x[o, u, i]); x, y (O, U, I), a, b (S, U); I a multiple of N
 // Launch     grid ceil(O*U*I/(N*BLOCK)), block BLOCK; N = 16 / sizeof(T)
 // FLOPs      O*U*I*(3*S + 1)
-// Traffic    2*sizeof(T)*O*U*I B, and 2*S/N loads an element of a and b
+// Traffic    sizeof(T)*O*U*I*(2 + 2*S/N) B
 // Since 01   16 bytes a load and a store of x and y; a and b are read once for N elements
 // Numerics   as 01
 // Source     as 01

@@ -3,7 +3,7 @@
 // Computes   dx[i] = mask[i] ? dy[i] * scale : 0
 // Launch     grid ceil(size/BLOCK), block BLOCK
 // FLOPs      1 an element
-// Traffic    size * (2*sizeof(T) + 1) B
+// Traffic    size * ((2 - p)*sizeof(T) + 1) B: of dy what was kept; in whole sectors that is nearly all of it
 // Numerics   the product in fp32 (fp64 for double), rounded once
 #include "common.cuh"
 

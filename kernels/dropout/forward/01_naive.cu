@@ -3,7 +3,7 @@
 // Computes   u = word i % 4 of philox(i / 4, state[1], state[0]) in [0, 1), mask[i] = u >= p, y[i] = mask[i] ? x[i] * scale : 0
 // Launch     grid ceil(size/BLOCK), block BLOCK; then advance, one thread
 // FLOPs      1 an element, and 10 rounds of two 32-bit multiplications
-// Traffic    size * (2*sizeof(T) + 1) B
+// Traffic    size * ((2 - p)*sizeof(T) + 1 + 16) + 16 B: what is dropped is not read; every thread asks for the generator's 16 bytes, which L1 has
 // Numerics   the product in fp32 (fp64 for double), rounded once; the mask is the same on every device
 // Source     Srivastava et al. 2014, JMLR 15 (dropout); Salmon et al. 2011, doi:10.1145/2063384.2063405 (Philox)
 #include "random/philox.cuh"

@@ -3,7 +3,7 @@
 // Computes   u = word i % 4 of philox(i / 4, state[1], state[0]) in [0, 1), mask[i] = u >= p, y[i] = mask[i] ? x[i] * scale : 0
 // Launch     grid min(ceil(size/(4*BLOCK)), 16 blocks an SM), block BLOCK; then advance, one thread
 // FLOPs      1 an element, and 10 rounds of two 32-bit multiplications for four
-// Traffic    size * (2*sizeof(T) + 1) B
+// Traffic    size * (2*sizeof(T) + 1) + 16*threads + 16 B: every thread asks once for the generator's 16 bytes, which L1 has
 // Since 01   a quarter of the random bits are computed, none thrown away; 16 bytes a load and a store of float; a grid-stride loop
 // Numerics   as 01
 // Source     as 01

@@ -3,7 +3,7 @@
 // Computes   dx[m, k, i] = k == which[m, i] ? dy[m, i] : 0; dx (M, K, I), dy and which (M, I)
 // Launch     grid ceil(M*I/BLOCK), block BLOCK
 // FLOPs      0
-// Traffic    M*I*(K*sizeof(T) + sizeof(T) + 4) B; for I = 1 each store of a warp touches K times the sectors that it fills
+// Traffic    M*I*(K*sizeof(T) + sizeof(T) + 4*K) B; for I = 1 each store of a warp touches K times the sectors that it fills
 // Numerics   exact
 #include "common.cuh"
 

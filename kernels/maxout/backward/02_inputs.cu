@@ -3,7 +3,7 @@
 // Computes   dx[m, k, i] = k == which[m, i] ? dy[m, i] : 0; dx (M, K, I), dy and which (M, I)
 // Launch     grid ceil(M*K*I/BLOCK), block BLOCK
 // FLOPs      0
-// Traffic    M*I*(K*sizeof(T) + sizeof(T) + 4) B
+// Traffic    M*I*(K*sizeof(T) + sizeof(T) + 4*K) B
 // Since 01   neighbouring threads store to neighbouring addresses for every I; K threads read the same dy, which is one load of the warp
 // Numerics   exact
 #include "common.cuh"

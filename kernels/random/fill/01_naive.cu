@@ -3,7 +3,7 @@
 // Computes   x[i] = F(philox(i / PER, state[1], state[0]), i % PER); state is (seed, draws so far) in device memory and advances by one draw
 // Launch     grid ceil(size/BLOCK), block BLOCK; then advance, one thread
 // FLOPs      10 rounds of two 32-bit multiplications an element, and F
-// Traffic    size * sizeof(T) B
+// Traffic    size * (sizeof(T) + 16) + 16 B: every thread asks for the generator's 16 bytes, which L1 has
 // Numerics   integer arithmetic; uniforms exact
 // Source     Salmon et al. 2011, doi:10.1145/2063384.2063405
 #include "random/functions.cuh"

@@ -3,7 +3,7 @@
 // Computes   x[i] = F(philox(i / PER, state[1], state[0]), i % PER); state is (seed, draws so far) in device memory and advances by one draw
 // Launch     grid min(ceil(size/(PER*BLOCK)), 16 blocks an SM), block BLOCK; then advance, one thread
 // FLOPs      10 rounds of two 32-bit multiplications for PER elements, and F
-// Traffic    size * sizeof(T) B
+// Traffic    size * sizeof(T) + 16*threads + 16 B: every thread asks once for the generator's 16 bytes, which L1 has
 // Since 01   PER times fewer evaluations (and of normals, whose two share a logarithm, half the logarithms); a grid-stride loop
 // Numerics   integer arithmetic; uniforms exact
 // Source     Salmon et al. 2011, doi:10.1145/2063384.2063405
