@@ -7,7 +7,7 @@ from typing import Any
 
 from gpudl import _dtypes, kernels
 from gpudl._tensor import Tensor, wrap
-from gpudl.autograd import Op, _enabled, _order, no_grad, set_grad_enabled
+from gpudl.autograd import Op, _anomaly, _enabled, _order, no_grad, set_grad_enabled
 
 
 class Context:
@@ -118,7 +118,9 @@ class _FunctionOp(Op):
             if not isinstance(g, Tensor):
                 raise TypeError(f"{self.name}.backward: gradient {position} is a {type(g).__name__}; a Tensor or None is needed")
             if g.shape != self.meta[i][0]:  # type: ignore[attr-defined]
-                raise RuntimeError(f"{self.name}.backward: gradient {position} is {tuple(g.shape)} for an input of {tuple(self.meta[i][0])}")  # type: ignore[attr-defined]
+                raise RuntimeError(
+                    f"{self.name}.backward: gradient {position} is {tuple(g.shape)} for an input of {tuple(self.meta[i][0])}"
+                )  # type: ignore[attr-defined]
             while len(result) <= i:
                 result.append(None)
             result[i] = self._fit_tensor(g, i) if create_graph else self._fit(g._array, i)
@@ -184,4 +186,6 @@ class Function:
                 o._node, o._index, o._requires_grad = node, i, True
             final.append(o)
         node.keep(tuple(tensors), tuple(final))
+        if _anomaly.get():
+            node._note_nan(tensors, final)
         return tuple(final) if isinstance(out, tuple) else final[0]

@@ -16,9 +16,10 @@ from gpudl._errors import DeviceError, ShapeError
 
 
 class Storage:
-    """What all views of one piece of memory share: the number of writes that gpudl made to it."""
+    """What all views of one piece of memory share: the number of writes that gpudl made to it, and in anomaly mode where its NaN is from."""
 
-    __slots__ = ("version",)
+    __slots__ = ("nan", "version")
+    nan: tuple[int, str]
 
     def __init__(self) -> None:
         self.version = 0
@@ -336,6 +337,8 @@ class Tensor:
         if result._array is not self._array:
             kernels.copy_into(self.device, self._array, result._array)
         self._wrote()
+        if hasattr(result._storage, "nan"):
+            self._storage.nan = result._storage.nan
         if result.requires_grad or autograd.is_grad_enabled():
             self._rebase(result)
         return self

@@ -117,7 +117,11 @@ def is_grad_enabled() -> bool:
 
 
 class set_detect_anomaly(set_grad_enabled):
-    """Anomaly mode: backward raises where a NaN appears and names the forward line of the op that made the first one."""
+    """Anomaly mode: backward raises where a gradient is NaN and names the forward line of the op that made the first NaN of the graph.
+
+    That op may lie anywhere in the graph, or outside it (a constant that was computed). Every operation looks at its results, which costs
+    time and, on a GPU, waits for it; operations that ran before the mode was on are not known.
+    """
 
     variable = _anomaly
 
@@ -238,8 +242,8 @@ class Op:
     saved: dict[str, Saved] | None
     rungs: dict[str, kernels.Kernel]
     hooks: dict[int, dict[int, Callable[..., Any]]]
-    trace: str | None = None
-    made_nan = False
+    trace: str | None = None  # in anomaly mode the forward's line, and the origin of the first NaN among its inputs and outputs
+    nan: tuple[int, str] | None = None
 
     forward_cpu: ClassVar[Callable[..., Any]]
     forward_kernel: ClassVar[Callable[..., Any]]
@@ -299,7 +303,7 @@ class Op:
             op.saved = None
         op._pending = {}  # type: ignore[attr-defined]
         if _anomaly.get():
-            op._note_nan(arrays, final)
+            op._note_nan(inputs, tensors)
         return tensors[0] if out is not outs else tensors
 
     @classmethod
@@ -461,13 +465,23 @@ class Op:
             self.saved = None
 
     # ------------------------------------------------------------------------------------------------------------------- anomaly
-    def _note_nan(self, arrays: Sequence[Any], outs: Sequence[Any]) -> None:
+    def _note_nan(self, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> None:
+        """Keep the forward's line, and where the first NaN seen here comes from: with the node, and with the memory that holds it."""
         self.trace = user_line()
-        self.made_nan = any(map(self._has_nan, outs)) and not any(self._has_nan(a) for a in arrays if a is not None)
-
-    def _has_nan(self, array: Any) -> bool:
-        host = self.device.to_host(array)
-        return bool(_dtypes.is_float(host.dtype) and np.isnan(host.astype(np.float64)).any())
+        for i, t in enumerate(inputs):
+            if t is not None and _has_nan(self.device, t._array):
+                if not hasattr(t._storage, "nan"):
+                    t._storage.nan = (
+                        next(_order),
+                        f"{self.name}: the first NaN was in input {i} of this op, whose forward ran at {self.trace}",
+                    )
+                self.nan = t._storage.nan if self.nan is None else min(self.nan, t._storage.nan)
+        if any(_has_nan(self.device, t._array) for t in outputs):
+            if self.nan is None:  # an op inside a Function's forward may have been seen to make it
+                inside = [t._storage.nan for t in outputs if hasattr(t._storage, "nan")]
+                self.nan = min(inside, default=(next(_order), f"{self.name}: the first NaN was made by this op's forward at {self.trace}"))
+            for t in outputs:
+                t._storage.nan = self.nan
 
     def __repr__(self) -> str:
         return f"<{self.name} backward>"
@@ -569,11 +583,13 @@ def _walk(
                 keep_alive.append(edge[2])
         slots[index] = g if slots[index] is None else _accumulate(device, slots[index], g)
 
+    anomaly = _anomaly.get()
     for root, g in zip(roots, gradients, strict=True):
         edge = root._edge()
+        if anomaly and _has_nan(root.device, g):
+            raise RuntimeError(_first_nan(roots) or f"the gradient {tuple(g.shape)} that backward starts from holds a NaN")
         if needed is None or id(edge[0]) in needed:
             push(edge, g, root.device)
-    anomaly = _anomaly.get()
     while heap:
         node = heapq.heappop(heap)[2]
         slots = pending.pop(id(node))
@@ -600,7 +616,7 @@ def _walk(
         with _anomaly_of(node) if anomaly else _nothing:
             out = node.backward(slots, create_graph)
             if anomaly:
-                _check_nan(node, slots, out, create_graph)
+                _check_nan(node, slots, out, roots)
         slots = None  # type: ignore[assignment]
         for edge, g in zip(node.edges, out, strict=False):
             if edge is not None and g is not None and (needed is None or id(edge[0]) in needed):
@@ -635,25 +651,29 @@ class _anomaly_of:
             error.add_note(f"{self.node.name}: its forward ran at {self.node.trace}")
 
 
-def _check_nan(node: Op, grads: Sequence[Any], out: Sequence[Any], create_graph: bool) -> None:
-    def bad(values: Sequence[Any]) -> bool:
-        return any(node._has_nan(v._array if isinstance(v, Tensor) else v) for v in values if v is not None)
+def _has_nan(device: Device, value: Any) -> bool:
+    host = device.to_host(value._array if isinstance(value, Tensor) else value)
+    return bool(_dtypes.is_float(host.dtype) and np.isnan(host.astype(np.float64)).any())
 
-    if not bad(out):
+
+def _first_nan(roots: Sequence[Tensor]) -> str:
+    """Where the first NaN that a forward of this graph saw comes from; "" where none did. Nodes that backward has freed are still linked."""
+    found = [node.nan for root in roots for node in nodes(root) if isinstance(node, Op) and node.nan is not None]
+    return min(found)[1] if found else ""
+
+
+def _check_nan(node: Op, grads: Sequence[Any], out: Sequence[Any], roots: Sequence[Tensor]) -> None:
+    """RuntimeError where this node's gradients are NaN, naming the op that made the first NaN of forward or backward."""
+    if not any(_has_nan(node.device, g) for g in out if g is not None):
         return
-    culprit, seen, stack = None, set(), [node]  # the oldest op below here whose forward turned numbers into NaN
-    while stack:
-        at = stack.pop()
-        if id(at) in seen or isinstance(at, Leaf):
-            continue
-        seen.add(id(at))
-        if at.made_nan and (culprit is None or at.order < culprit.order):
-            culprit = at
-        stack.extend(e[0] for e in at.edges if e is not None)
-    if culprit is not None:
-        raise RuntimeError(f"{culprit.name}: the first NaN was made by this op's forward at {culprit.trace}")
-    if not bad(grads):
-        raise RuntimeError(f"{node.name}: its backward made the first NaN; its forward ran at {node.trace}")
+    here = f"{node.name}, whose forward ran at {node.trace}"
+    if first := _first_nan(roots):
+        raise RuntimeError(f"{first}\nIt reached the gradients in the backward of {here}")
+    if any(_has_nan(node.device, g) for g in grads if g is not None):
+        raise RuntimeError(
+            f"the gradient that reaches {here}, holds the first NaN: +inf and -inf met in a sum of gradients, or a hook returned it"
+        )
+    raise RuntimeError(f"{node.name}: its backward made the first NaN; its forward ran at {node.trace}")
 
 
 def _add_to_grad(leaf: Tensor, g: Any, create_graph: bool) -> None:

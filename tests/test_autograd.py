@@ -280,6 +280,71 @@ def test_anomaly_mode_names_the_forward_line_of_the_first_nan() -> None:
         (x.sqrt() * 0).sum().backward()
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+def test_anomaly_mode_finds_the_first_nan_wherever_it_is(device: str) -> None:
+    def made(values: list[float], grad: bool = True) -> gpudl.Tensor:
+        return gpudl.tensor(values, device=device, requires_grad=grad)
+
+    with gpudl.autograd.detect_anomaly():
+        x = made([1000.0])
+        y = x.exp() * 0.0  # above the op whose backward fails: inf * 0
+        with pytest.raises(
+            RuntimeError,
+            match=r"mul: the first NaN was made by this op's forward at .*y = x.exp\(\) \* 0.0(.|\n)*in the backward of exp, whose",
+        ):
+            (y + 1).sum().backward()
+        side = made([-1.0])
+        late = side.sqrt()  # in another branch than the one whose backward fails first
+        with pytest.raises(RuntimeError, match=r"sqrt: the first NaN was made by this op's forward at .*late = side.sqrt\(\)"):
+            (x.exp() * 0.0 + late).sum().backward()
+        weight = made([-1.0], grad=False).log()  # a constant, outside the graph
+        with pytest.raises(RuntimeError, match=r"log: the first NaN was made by this op's forward at .*weight = made.*outside the graph"):
+            (x * weight).sum().backward()
+        data = made([float("nan")], grad=False)
+        with pytest.raises(RuntimeError, match=r"mul: the first NaN was in input 1 of this op, whose forward ran at .*z = x \* data"):
+            z = x * data
+            (z * 2).sum().backward()
+        buffer = made([1.0], grad=False)
+        buffer.sub_(2.0).log_()  # in place
+        with pytest.raises(RuntimeError, match=r"log: the first NaN was made by this op's forward at .*buffer.sub_\(2.0\).log_\(\)"):
+            (x * buffer).sum().backward()
+        with pytest.raises(RuntimeError, match=r"the gradient \(1,\) that backward starts from holds a NaN"):
+            (x * 2).backward(made([float("nan")], grad=False))
+        big = made([1.0])
+        both = big * 2
+        inf = made([float("inf")], grad=False)
+        with pytest.raises(
+            RuntimeError, match=r"the gradient that reaches mul, .* both = big \* 2, holds the first NaN: \+inf and -inf met"
+        ):
+            gpudl.autograd.backward([both * 1, both * 1], [inf, -inf])
+        clean = made([2.0])
+        (clean.log() * 3).sum().backward()
+        assert clean.grad is not None and clean.grad.item() == 1.5
+
+
+def test_anomaly_mode_and_functions_of_users() -> None:
+    class Rooted(gpudl.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return (x - 5).sqrt()  # inside
+
+        @staticmethod
+        def backward(ctx, dy):
+            return dy / (ctx.saved_tensors[0] * 0)
+
+    x = leaf(2)
+    with gpudl.autograd.detect_anomaly():
+        y = Rooted.apply(x)
+        with pytest.raises(RuntimeError, match=r"sqrt: the first NaN was made by this op's forward at .*# inside"):
+            (y * y).sum().backward()
+        with pytest.raises(
+            RuntimeError, match=r"Rooted: its backward made the first NaN; its forward ran at .*y = Rooted.apply\(x \+ 100\)"
+        ):
+            y = Rooted.apply(x + 100)
+            y.backward(gpudl.zeros(2, dtype=y.dtype))
+
+
 def test_gradcheck_finds_wrong_gradients() -> None:
     class Wrong(gpudl.autograd.Function):
         @staticmethod
