@@ -23,6 +23,7 @@ RUNTIME = Path(__file__).parent / "runtime"
 INCLUDE = Path(__file__).parent / "include"
 PRELUDE = RUNTIME / "gpudl_emulator.h"
 MARK = "gpudl_user_source_begins;"
+OWN = "gpudl_user_"  # begins the names of a source that are also those of a C library that a GPU does not have
 DYNAMIC_BYTES = 227 * 1024  # the most that any architecture gives a block
 
 # Aliasing follows CUDA's habits; -fno-math-errno lets sqrtf be one instruction. Where the processor has fused multiply-adds or an unsigned
@@ -80,11 +81,27 @@ def _run(command: list[str], source: str | None = None) -> str:
     if result.returncode and "Assembler messages" in result.stderr:
         raise CompileError(f"{result.stderr.strip()}\nThe emulator takes no inline PTX: call the functions of ptx.cuh, or give C++ under GPUDL_EMULATOR.")
     if result.returncode:
-        raise CompileError(
-            re.sub(r"^In file included from <stdin>:\d+:\n", "", result.stderr, flags=re.M).strip()
-            or f"{command[0]} exited with {result.returncode}"
-        )
+        message = re.sub(r"^In file included from <stdin>:\d+:\n", "", result.stderr, flags=re.M).strip()
+        raise CompileError((message or f"{command[0]} exited with {result.returncode}").replace(OWN, "") + _advice(message))
     return result.stdout
+
+
+_LIBRARIES = {
+    "cub/": "CUB", "thrust/": "Thrust", "cuda/": "libcu++", "cute/": "CUTLASS", "cutlass/": "CUTLASS", "curand": "cuRAND's device functions",
+    "cublas": "cuBLAS", "cudnn": "cuDNN", "nvtx": "NVTX", "cuda_fp8.h": "the 8-bit types", "cuda_pipeline.h": "pipelines (ptx.cuh has cp.async)",
+}  # fmt: skip
+
+
+def _advice(message: str) -> str:
+    """What to do about a header or a function that only the toolkit has."""
+    if missing := re.search(r"fatal error: (\S+): No such file", message):
+        for start, library in _LIBRARIES.items():
+            if missing[1].startswith(start):
+                return f"\nThe emulator does not have {library}: it compiles a kernel's own code, and the headers that gpudl/emulator/README.md lists."
+        return "\nA folder of your own headers is named by the option -Ifolder."
+    if old := re.search(r"‘?'?(__(?:shfl|shfl_up|shfl_down|shfl_xor|ballot|any|all))’?'? was not declared", message):
+        return f"\n{old[1]} is gone since sm_70: {old[1]}_sync takes a mask of the lanes that take part as its first argument."
+    return ""
 
 
 def _digest(*parts: Any) -> str:
@@ -204,7 +221,7 @@ def find_kernels(text: str) -> tuple[list[Entry], list[str]]:
             found = _signature(text, position)
             if found is None:
                 continue
-            name, inside = found
+            name, inside, _ = found
             if template:
                 templates.append(name)
                 continue
@@ -218,8 +235,8 @@ def find_kernels(text: str) -> tuple[list[Entry], list[str]]:
     return list(entries.values()), templates
 
 
-def _signature(text: str, position: int) -> tuple[str, str] | None:
-    """Name and parameter list of the function declared at a position."""
+def _signature(text: str, position: int) -> tuple[str, str, int] | None:
+    """Name and parameter list of the function declared at a position, and where its name stands."""
     pattern = re.compile(r"([A-Za-z_]\w*)\s*\(|[;{]")
     while match := pattern.search(text, position):
         if match[1] is None:
@@ -229,7 +246,7 @@ def _signature(text: str, position: int) -> tuple[str, str] | None:
             depth += {"(": 1, ")": -1}.get(text[position], 0)
             position += 1
         if match[1] not in ("__attribute__", "__launch_bounds__", "__cluster_dims__", "__align__", "alignas", "decltype", "noexcept"):
-            return match[1], re.sub(r"^#.*$", "", text[match.end() : position - 1], flags=re.M)
+            return match[1], re.sub(r"^#.*$", "", text[match.end() : position - 1], flags=re.M), match.start()
     return None
 
 
@@ -302,6 +319,10 @@ def read_elf(path: Path) -> dict[str, Any]:
 
 def _readable(name: str) -> str:
     """The source's name of a symbol: local statics are mangled as _ZZ<function>E<length><name>, or carry a number."""
+    return _demangled(name).removeprefix(OWN)
+
+
+def _demangled(name: str) -> str:
     if name.startswith("_Z"):
         match = re.search(r"E(\d+)([A-Za-z_]\w*)$", name)
         if match:
@@ -315,7 +336,7 @@ def _readable(name: str) -> str:
 def _owner(name: str) -> str:
     """The function in which a local static lies; "" at namespace scope."""
     match = re.match(r"_ZZN?(?:\d+[a-z_]\w*?)??(\d+)([A-Za-z_]\w*)", name)
-    return match[2][: int(match[1])] if match else ""
+    return match[2][: int(match[1])].removeprefix(OWN) if match else ""
 
 
 def _undefined_tls(path: Path) -> list[str]:
@@ -408,15 +429,28 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
     exports = entries + exports
     if not exports and not templates:
         raise CompileError(f"{path}: no __global__ function found")
-    text = prefix + source + "".join(f'\n# 1 "kernel {e.name}"\n{_export(i, e.expression)}\n' for i, e in enumerate(exports))
     folder = manifest.parent
-    target = folder / f"{_digest(text, flags, _runtime_digest())}.so"  # of another content, another name: dlopen knows files by name
     runtime = runtime_path()
     with tempfile.TemporaryDirectory(prefix="gpudl-build-") as work:
         code, compiled, assembly = Path(work, "unit.ii"), Path(work, "unit.o"), Path(work, "dynamic.s")
-        code.write_text(text)
         language = ["-x", "c++", "-include", str(_prelude(tuple(flags)))] if not first else ["-x", "c++-cpp-output"]
-        _run([gxx, "-c", *flags, *language, str(code), "-o", str(compiled)])
+        renamed: dict[str, int] = {}
+        while True:
+            text = prefix + source + "".join(f'\n# 1 "kernel {e.name}"\n{_export(i, e.expression)}\n' for i, e in enumerate(exports))
+            code.write_text(text)
+            try:
+                _run([gxx, "-c", *flags, *language, str(code), "-o", str(compiled)])
+                break
+            except CompileError as error:  # perhaps only names that the C library has, too: a kernel may be called div or y1
+                clashes = {n for n in _clashes(str(error)) if renamed.get(n, 0) < 2}
+                if not clashes:
+                    raise
+            for name in clashes:
+                renamed[name] = renamed.get(name, 0) + 1
+                source = _rename(source, name, only_kernels=renamed[name] == 1)
+                for e in exports:
+                    e.expression = re.sub(rf"(?<!\w){name}(?=\s*(?:<|$))", OWN + name, e.expression)
+        target = folder / f"{_digest(text, flags, _runtime_digest())}.so"  # of another content, another name: dlopen knows files by name
         objects, dynamic = [str(compiled)], None
         names = _undefined_tls(compiled)
         if names:  # every `extern __shared__` array of a file names the same memory
@@ -442,6 +476,34 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
     with _temporary(manifest) as temporary:
         temporary.write_text(json.dumps(facts))
     return Built(target, facts["entries"], templates, elf, dynamic, architecture, facts["sources"])
+
+
+_QUOTED = r"(?:‘([^’]*)’|'([^']*)')"
+
+
+def _clashes(message: str) -> set[str]:
+    """Names that an error says are declared already (by the C library or the prelude), or of which a kernel is one of several overloads."""
+    found = set(re.findall(r'^kernel (?:\w+::)*(\w+)(?:<.*)?:1:\d+: error', message, flags=re.M))
+    kinds = r"(?:(?:conflicting|ambiguating new) declaration of (?:C function )?|conflicting declaration |redefinition of |declaration of )?"
+    pattern = rf"error: {kinds}{_QUOTED}(.*)"
+    for one, two, rest in re.findall(pattern, message):
+        if "redeclared as different" in rest or "exception specifier" in rest or not rest.strip() or rest.startswith(" with"):
+            name = re.search(r"(~?\w+)\s*(?:\(.*|\[.*|=.*)?$", one or two)
+            if name and not name[1].startswith(OWN):
+                found.add(name[1])
+    return found
+
+
+def _rename(source: str, name: str, only_kernels: bool) -> str:
+    """The source with OWN before a name: where kernels are declared, or wherever it stands by itself."""
+    if only_kernels:
+        places = [found[2] for m in re.finditer(r"\b__global__\b|__attribute__\(\(__hot__\)\)", source)
+                  if (found := _signature(source, m.end())) and found[0] == name]  # fmt: skip
+        for at in reversed(places):
+            source = source[:at] + OWN + source[at:]
+        return source
+    word = re.compile(rf'^#[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|(?:\.|->|::)\s*{name}\b|\b{name}\b', re.M)
+    return word.sub(lambda m: OWN + name if m[0] == name else m[0], source)
 
 
 def _launch_bounds(source: str) -> dict[str, int]:
@@ -508,10 +570,25 @@ def _without_host_code(text: str) -> str:
         elif match[0] == "}":
             depth -= 1
             inside = text[body : match.end()]
+            head = text[max(text.rfind(c, 0, body) for c in ";}") + 1 : body]
+            if depth == 0 and re.search(r"\b__(?:global|device)__\b|__attribute__\(\(__hot__\)\)", head):
+                if call := re.search(r"\w+\s*(?:<[^<>;]*>)?\s*<<<", inside):
+                    raise CompileError(f"{_place(text, body + call.start())}: error: a kernel that launches a kernel ({call[0]}...): the emulator does not "
+                                       "have dynamic parallelism. Launch from the host, or call a __device__ function.")  # fmt: skip
+                continue
             if depth == 0 and _HOST.search(inside) and text[:body].rstrip().endswith(")"):
                 pieces += [text[start:body], "{", re.sub(r"^(?!#).*$", "", inside, flags=re.M), "}"]
                 start = match.end()
     return "".join([*pieces, text[start:]])
+
+
+def _place(text: str, position: int) -> str:
+    """file:line of a position in preprocessed text."""
+    markers = list(re.finditer(r'^# (\d+) "([^"]*)".*$', text[:position], flags=re.M))
+    if not markers:
+        return f"line {text.count(chr(10), 0, position) + 1}"
+    last = markers[-1]
+    return f"{last[2]}:{int(last[1]) + text.count(chr(10), last.end() + 1, position)}"
 
 
 def _export(number: int, expression: str) -> str:

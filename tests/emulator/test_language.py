@@ -450,3 +450,58 @@ def test_cooperative_groups(sanitize):
     v = x[::-1].reshape(8, 8)
     np.testing.assert_array_equal(y[:64].reshape(8, 8), np.repeat(v.sum(1)[:, None], 8, 1))
     np.testing.assert_array_equal(y[64:].reshape(8, 8), np.repeat(((v & 1) << np.arange(8)).sum(1)[:, None], 8, 1))
+
+
+CLASHES = """
+__constant__ float y1[2] = {3, 4};
+__device__ int div[4];
+__device__ double remove(double v) { return v + 1; }
+__device__ int select(int a, int b) { return a > b ? a : b; }
+extern "C" __global__ void %s(const float* gamma, float* index, int n) {
+    __shared__ float s[32];
+    int i = threadIdx.x;
+    s[i] = gamma[i];
+    __syncthreads();
+    if (i < n) index[i] = tanhf(s[i]) + y1[1] + div[0] + (float)remove(1.0) + select(2, 1);
+}
+"""
+
+
+@modes
+@pytest.mark.parametrize("name", ["div", "gamma", "tanhf", "j0", "y0", "select", "exit", "min", "atomicAdd", "scale"])
+def test_names_that_the_c_library_has_too(name, sanitize):
+    source = CLASHES % name
+    if name in ("div", "select"):  # the kernel has the name, and nothing else
+        source = source.replace(f"{name}[4]", "four[4]").replace(f"{name}[0]", "four[0]").replace(f"int {name}(", "int larger(")
+        source = source.replace(f"{name}(2, 1)", "larger(2, 1)")
+    x, y = np.linspace(-2, 2, 32, dtype=np.float32), np.zeros(32, np.float32)
+    if name == "tanhf":
+        x[:] = 0  # a kernel of that name cannot call the function, which it hides
+        source = source.replace("tanhf(s[i])", "s[i]")
+    k = run(source, name, 1, 32, x, y, 32, sanitize=sanitize)
+    np.testing.assert_allclose(y, np.tanh(x) + 8, rtol=1e-6)
+    assert k.name == name and k.shared_size_bytes == 128 and k.module.get_global("y1").view(np.float32)[1] == 4
+
+
+def test_a_report_names_what_the_source_names():
+    source = 'extern "C" __global__ void div(float* y) { __shared__ float remove[2]; remove[threadIdx.x] = 1; y[0] = remove[0]; }\n'
+    with pytest.raises(emulator.SanitizerError) as caught:
+        run(source, "div", 1, 4, np.zeros(4, np.float32))
+    assert caught.value.reports[0].kernel == "div" and "gpudl" not in str(caught.value).replace("gpudl/emulator/sources", "")
+    with pytest.raises(emulator.CompileError, match="‘div’ was not declared|'div' was not declared|undefined_thing") as wrong:
+        run('extern "C" __global__ void div(float* y) { y[0] = undefined_thing; }\n', "div", 1, 4, np.zeros(4, np.float32))
+    assert "gpudl_user" not in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("__global__ void a(int* y) { y[0] = 1; }\n__global__ void b(int* y) {\n  a<<<1, 2>>>(y);\n}\n", r":4: error: a kernel that launches a kernel"),
+        ('#include <cub/cub.cuh>\n__global__ void a(int* y) { y[0] = 1; }\n', "does not have CUB"),
+        ("__global__ void a(int* y) { y[0] = __shfl_down(y[1], 1); }\n", "__shfl_down_sync takes a mask"),
+        ("__global__ void a(cudaTextureObject_t t, float* y) { y[0] = tex1Dfetch<float>(t, 0); }\n", "has no texture units"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_refused_clearly(source, message):
+    with pytest.raises(emulator.CompileError, match=message):
+        run(source, "a", 1, 1, np.zeros(4, np.int32))

@@ -373,6 +373,16 @@ GPUDL_LOAD(__ldg) GPUDL_LOAD(__ldca) GPUDL_LOAD(__ldcg) GPUDL_LOAD(__ldcs) GPUDL
 GPUDL_STORE(__stwb) GPUDL_STORE(__stcg) GPUDL_STORE(__stcs) GPUDL_STORE(__stwt)
 #undef GPUDL_STORE
 
+// ---- Textures and surfaces are refused where they are used.
+typedef unsigned long long cudaTextureObject_t, cudaSurfaceObject_t;
+template <class type_> constexpr bool gpudl_never = false;
+#define GPUDL_NO_TEXTURE(name)                                                                                                                           \
+    template <class type_, class... rest_> gpudl_inline type_ name(cudaTextureObject_t, rest_...) { static_assert(gpudl_never<type_>, "the emulator has no texture units: read the array itself"); return type_(); } \
+    template <class type_, class... rest_> gpudl_inline void name(type_*, cudaTextureObject_t, rest_...) { static_assert(gpudl_never<type_>, "the emulator has no texture units: read the array itself"); }
+GPUDL_NO_TEXTURE(tex1Dfetch) GPUDL_NO_TEXTURE(tex1D) GPUDL_NO_TEXTURE(tex2D) GPUDL_NO_TEXTURE(tex3D) GPUDL_NO_TEXTURE(tex1DLod) GPUDL_NO_TEXTURE(tex2DLod)
+GPUDL_NO_TEXTURE(tex1DLayered) GPUDL_NO_TEXTURE(tex2DLayered) GPUDL_NO_TEXTURE(surf1Dread) GPUDL_NO_TEXTURE(surf2Dread) GPUDL_NO_TEXTURE(surf3Dread)
+#undef GPUDL_NO_TEXTURE
+
 // ---- Atomics. Fast mode uses the processor's; under the sanitizer the runtime sees address, size and operation.
 enum { gpudl_load, gpudl_exchange, gpudl_compare, gpudl_add, gpudl_subtract, gpudl_min, gpudl_max, gpudl_and, gpudl_or, gpudl_xor, gpudl_increment, gpudl_decrement,
        gpudl_signed = 16, gpudl_float = 32 };
