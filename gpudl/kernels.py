@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import contextvars
+import difflib
 import functools
 import hashlib
 import inspect
@@ -579,15 +580,36 @@ _setting: contextvars.ContextVar[tuple[tuple[str, Any], ...]] = contextvars.Cont
 
 
 def ladder(name: str, *rungs: Kernel, choose: Callable[..., str] | None = None) -> Ladder:
-    """The ladder of that name; with rungs, register it (an op file does). KeyError for an unknown name, listing those there are.
+    """The ladder of that name; with rungs, register it (an op file does). KeyError for an unknown name: which ladder serves such an
+    operation, or has such a name, and all there are.
 
     choose: the dispatch rule, a function of the launch's scalars (and dtype, arch, sms) that returns a rung's name.
     """
     if rungs:
         _ladders[name] = Ladder(name, rungs, choose)
     if name not in _ladders:
-        raise KeyError(f"no ladder {name!r}; there are {', '.join(sorted(_ladders))}")
+        raise KeyError(f"no ladder {name!r}; {_meant(name)}there are {', '.join(sorted(_ladders))}")
     return _ladders[name]
+
+
+def _meant(name: str) -> str:
+    """For an unknown ladder: those that the operation of its first name launches, and names like it."""
+    from gpudl.autograd import Op
+
+    first, _, last = name.partition(".")
+    found: list[str] = []
+    for op in Op.registry.values():
+        if first in (op.name, op.function):
+            found += op.ladders or [n for n in _ladders if n.split(".")[0] == op.name]
+            for base in op.__mro__[1 : op.__mro__.index(Op)]:  # of a family (exp, add, ...) some say what all of them launch
+                if not found:
+                    found += [n for other in Op.registry.values() if issubclass(other, base) for n in other.ladders]
+    if found:
+        found = sorted(dict.fromkeys(found), key=lambda n: not n.endswith(f".{last}"))  # those of this pass first
+        return f"{first} launches {', '.join(found)}. In all, "
+    close = difflib.get_close_matches(name, [*_ladders, *(n.split(".")[0] for n in _ladders)], n=3)
+    close = list(dict.fromkeys(n for c in close for n in _ladders if n == c or n.split(".")[0] == c))
+    return f"did you mean {' or '.join(close)}? In all, " if close else ""
 
 
 def ladders() -> dict[str, Ladder]:

@@ -21,6 +21,28 @@ def test_ladder_lists_rungs_with_their_header_facts() -> None:
         kernels.use("softmax.forward", "09_wgmma")
 
 
+@pytest.mark.parametrize(
+    "name, hint",
+    [
+        ("linear.forward", "linear launches matmul.forward, epilogue.backward. In all, there are "),
+        ("linear.dgrad", "linear launches matmul.forward, epilogue.backward. In all"),
+        ("exp.backward", "exp launches unary.backward, unary.forward. In all"),
+        ("lt.forward", "lt launches binary.forward"),
+        ("mean.forward", "mean launches reduce.forward. In all"),
+        ("getitem.forward", "getitem launches index.forward, "),
+        ("conv2d.backward", "conv2d launches epilogue.backward, conv2d.forward, conv2d.dgrad, conv2d.wgrad"),
+        ("softmax", "softmax launches softmax.forward, softmax.backward"),
+        ("softmux.forward", "did you mean softmax.forward or log_softmax.forward"),
+        ("softmux", "did you mean .*softmax.forward or softmax.backward"),
+        ("zzz", "no ladder 'zzz'; there are adagrad.step"),
+    ],
+)
+def test_an_unknown_ladder_is_met_with_the_one_that_serves(name: str, hint: str) -> None:
+    for ask in (lambda: kernels.use(name, "01_naive"), lambda: kernels.ladder(name)):
+        with pytest.raises(KeyError, match=hint):
+            ask()
+
+
 def test_use_nests_and_restores() -> None:
     with kernels.use("softmax.forward", "01_naive"):
         with kernels.use("softmax.forward", "02"):
