@@ -7,8 +7,8 @@ import warnings
 from typing import Any
 
 from gpudl import ops
-from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
+from gpudl.autograd import no_grad
 from gpudl.ops import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
@@ -26,6 +26,7 @@ from gpudl.ops import (
     dropout2d,
     elu,
     gelu,
+    group_norm,
     hardsigmoid,
     hardswish,
     hardtanh,
@@ -80,6 +81,7 @@ __all__ = [
     "hardswish",
     "hardtanh",
     "huber_loss",
+    "instance_norm",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -131,25 +133,28 @@ def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     return ops.softmax(-input, _implicit_dim("softmin", input.ndim) if dim is None else dim, dtype=dtype)
 
 
-def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """Mean 0 and variance 1 over each of num_groups groups of channels of each sample (N, C, ...), then weight and bias of shape (C,).
+def instance_norm(
+    input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None, weight: Tensor | None = None,
+    bias: Tensor | None = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """Mean 0 and variance 1 over the positions of each channel of each sample (N, C, ...), then weight and bias (C,): groups of one channel.
 
-    Halves are computed in float32. Source: Wu & He 2018, arXiv:1803.08494.
+    With running statistics these move by momentum towards the mean over samples of mean and unbiased variance; use_input_stats=False
+    normalises with them. ValueError for one position a channel. Source: Ulyanov et al. 2016, arXiv:1607.08022.
     """
-    if input.ndim < 2:
-        raise ShapeError(f"group_norm: input is {tuple(input.shape)}; (N, C, ...) is needed")
-    N, C = input.shape[:2]
-    if num_groups < 1 or C % num_groups:
-        raise ShapeError(f"group_norm: input is {tuple(input.shape)}; its {C} channels must be divisible by num_groups = {num_groups}")
-    each = (C,) + (1,) * (input.ndim - 2)
-    for name, t in (("weight", weight), ("bias", bias)):
-        if t is not None and t.shape != (C,):
-            raise ShapeError(f"group_norm: {name} is {tuple(t.shape)}; it must be ({C},), one value a channel")
-    size = C // num_groups * math.prod(input.shape[2:])
-    wide = input.float() if input.itemsize == 2 else input
-    y = layer_norm(wide.reshape(N, num_groups, size), size, eps=eps).reshape(input.shape)
-    y = y if weight is None else y * weight.reshape(each)
-    return (y if bias is None else y + bias.reshape(each)).to(input.dtype)
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    if (running_mean is None) != (running_var is None):
+        raise RuntimeError("instance_norm: running_mean and running_var must be given together or not at all")
+    if input.ndim > 2 and math.prod(input.shape[2:]) == 1 or input.ndim == 2:
+        raise ValueError(f"instance_norm: expected more than 1 position a channel, got input size {tuple(input.shape)}")
+    out = group_norm(input, input.shape[1], weight, bias, eps)
+    if running_mean is not None and running_var is not None and input.numel():
+        with no_grad():
+            var, mean = ops.var_mean(input.detach(), tuple(range(2, input.ndim)))
+            for running, batch in ((running_mean, mean.mean(0)), (running_var, var.mean(0))):
+                running.mul_(1 - momentum).add_((batch * momentum).to(running.dtype))
+    return out
 
 
 def embedding(

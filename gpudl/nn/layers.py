@@ -487,6 +487,72 @@ class GroupNorm(Module):
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, bias={self.bias is not None}"
 
 
+class _InstanceNorm(Module):
+    """Each channel of each sample to mean 0 and variance 1, then weight and bias. Source: Ulyanov et al. 2016, arXiv:1607.08022."""
+
+    dims: tuple[int, int]  # with a batch, without one
+
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False, track_running_stats: bool = False,
+        device: Any = None, dtype: Any = None,
+    ):  # fmt: skip
+        super().__init__()
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        for name in ("weight", "bias"):
+            self.register_parameter(name, _empty(num_features, device=device, dtype=dtype) if affine else None)
+        for name in ("running_mean", "running_var"):
+            self.register_buffer(name, _creation.empty(num_features, device=device, dtype=dtype) if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", _creation.zeros((), dtype=np.int64, device=device) if track_running_stats else None)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        if self.track_running_stats:
+            self.running_mean.zero_()  # type: ignore[union-attr]
+            self.running_var.fill_(1)  # type: ignore[union-attr]
+            self.num_batches_tracked.zero_()  # type: ignore[union-attr]
+
+    def reset_parameters(self) -> None:
+        self.reset_running_stats()
+        _ones_and_zeros(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        kind = type(self).__name__
+        if input.ndim not in self.dims:
+            raise ShapeError(f"{kind}: input is {tuple(input.shape)}; {self.dims[0]} dimensions are needed, or {self.dims[1]} without a batch")
+        alone = input.ndim == self.dims[1]
+        x = input.unsqueeze(0) if alone else input
+        if x.shape[1] != self.num_features:
+            raise ShapeError(f"{kind}: input is {tuple(input.shape)}; its {x.shape[1]} channels must be num_features = {self.num_features}")
+        use = self.training or not self.track_running_stats
+        out = F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, use, self.momentum, self.eps)
+        return out.squeeze(0) if alone else out
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Of (N, C, L) or (C, L). See `functional.instance_norm`."""
+
+    dims = (3, 2)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Of (N, C, H, W) or (C, H, W). See `functional.instance_norm`."""
+
+    dims = (4, 3)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Of (N, C, D, H, W) or (C, D, H, W). See `functional.instance_norm`."""
+
+    dims = (5, 4)
+
+
 class Embedding(Module):
     """Row i of weight (num_embeddings, embedding_dim) for each index i; row padding_idx starts at 0 and gets no gradient. Start: N(0, 1)."""
 

@@ -42,6 +42,7 @@ from gpudl.ops.compose import (
     unique,
     unique_consecutive,
 )
+from gpudl.ops.chain import bias_act_dropout_add
 from gpudl.ops.conv2d import conv2d, conv2d_relu, conv2d_relu_max_pool2d, conv_transpose2d
 from gpudl.ops.copy import clone, copy_, fill_, to
 from gpudl.ops.cross_entropy import cross_entropy, nll_loss
@@ -105,6 +106,7 @@ from gpudl.ops.elementwise import (
     trunc_divide,
     where,
 )
+from gpudl.ops.group_norm import group_norm
 from gpudl.ops.index import (
     argsort,
     cat,
@@ -272,6 +274,7 @@ __all__ = [
     "gelu",
     "gelu_tanh",
     "getitem",
+    "group_norm",
     "gt",
     "hardsigmoid",
     "hardswish",
