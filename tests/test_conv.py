@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from gpudl import kernels, ops
 from gpudl._cpu import conv
 from gpudl._errors import DtypeError, ShapeError
 from gpudl.autograd import gradcheck, gradgradcheck
+from gpudl.emulator import _launch
 
 rng = np.random.default_rng(6)
 DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
@@ -200,3 +203,213 @@ def test_no_filters_at_all(device: str) -> None:
     assert y.shape == (2, 0, 3, 3)
     dx, dw, db = gpudl.autograd.grad(y, [x, w, b], gpudl.ones(y.shape, device=device))
     assert dw.shape == w.shape and db.shape == b.shape and (dx.cpu().numpy() == 0).all()
+
+
+# --------------------------------------------------------------------------------------------------------------------------- the ladders
+PASSES = ("conv2d.forward", "conv2d.dgrad", "conv2d.wgrad")
+RUNGS = [pytest.param(name, rung.name, id=f"{name}-{rung.name}") for name in PASSES for rung in kernels.ladder(name) if rung.backend == "cuda"]
+LARGE = [(name, rung) for name, rung in (p.values for p in RUNGS) if rung[3:] in ("taps", "sub_grids", "warp_tile", "async", "winograd", "pointwise")]
+
+
+def one_pass(ladder: str, x, w, dy, stride=1, pad=0, dilation=1, groups=1):
+    """y, dx or dw: the operands that this pass takes are used, the third gives its shape alone."""
+    op = sys.modules["gpudl.ops.conv2d"]
+    geometry = op.check("conv2d", x, w, None, stride, pad, dilation, groups)
+    size = geometry.pop("size")
+    if ladder == "conv2d.forward":
+        return op.Conv2d.apply(x, w, None, **geometry, size=size, act=None)
+    if ladder == "conv2d.dgrad":
+        return op.Conv2dDgrad.apply(dy, w, **geometry, size=x.shape[2:])
+    return op.Conv2dWgrad.apply(x, dy, **geometry, size=w.shape[2:])
+
+
+def operands(xs: tuple, ws: tuple, stride=1, pad=0, dilation=1, groups=1, device="emulator", seed=0):
+    g = np.random.default_rng(seed)
+    x, w = (gpudl.tensor(g.standard_normal(s), dtype="float32", device=device) for s in (xs, ws))
+    y = gpudl.conv2d(gpudl.zeros(*xs), gpudl.zeros(*ws), None, stride, pad, dilation, groups).shape  # on the CPU: no launch
+    return x, w, gpudl.tensor(g.standard_normal(y), dtype="float32", device=device)
+
+
+# Whole tiles of every rung, no padding: what the formulas count. (x, w, groups); dgrad's dx is x.
+EXACT: dict[str, tuple] = {
+    "conv2d.forward": ((2, 16, 18, 18), (64, 16, 3, 3), 1),
+    "conv2d.dgrad": ((2, 64, 16, 16), (16, 64, 4, 4), 1),
+    "conv2d.wgrad": ((3, 32, 23, 18), (64, 32, 2, 2), 1),
+    "08_small_channel": ((1, 2, 18, 34), (16, 2, 3, 3), 1),
+    "10_depthwise": ((2, 3, 18, 18), (6, 1, 3, 3), 3),
+    "11_pointwise": ((2, 16, 16, 16), (64, 16, 1, 1), 1),
+}
+
+
+def profile(ladder: str, rung: str, xs: tuple, ws: tuple, groups: int = 1) -> list:
+    """The lines of the access profiles of a rung's launches, float32."""
+    seen: list = []
+    plain = _launch.Function.__call__
+
+    def call(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        plain(self, *args, **kwargs)
+        seen.extend(self.profile.lines)
+
+    x, w, dy = operands(xs, ws, groups=groups)
+    with pytest.MonkeyPatch.context() as patch, kernels.use(ladder, rung), kernels.emulation(profile=True):
+        patch.setattr(_launch.Function, "__call__", call)
+        one_pass(ladder, x, w, dy, groups=groups)
+    return seen
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(("ladder", "rung"), RUNGS)
+def test_bytes_requested_are_the_header_formula(ladder: str, rung: str) -> None:
+    xs, ws, groups = EXACT[rung] if rung in EXACT else EXACT[ladder]
+    record = kernels.ladder(ladder)[rung]
+    lines = profile(ladder, rung, xs, ws, groups)
+    asked = sum(line.bytes for line in lines if line.space == "global")
+    sizes = dict(N=xs[0], C=xs[1], H=xs[2], W=xs[3], K=ws[0], R=ws[2], S=ws[3], P=xs[2] - ws[2] + 1, Q=xs[3] - ws[3] + 1, groups=groups)
+    sizes |= dict(stride_h=1, stride_w=1, dilation_h=1, dilation_w=1)
+    assert record.traffic is not None
+    assert asked == record.traffic({**sizes, "itemsize": 4, **record.tiles})
+    # Where shared memory is what a rung is about, no access waits for another one's bank.
+    if rung[3:] in ("taps", "sub_grids", "warp_tile", "async", "winograd", "depthwise", "pointwise"):
+        conflicts = [line for line in lines if line.space == "shared" and line.wavefronts != line.ideal_wavefronts]
+        assert not conflicts, conflicts
+
+
+def close(got, want, terms: np.ndarray, length: int) -> None:
+    """float32 sums of so many terms, of sizes that add up to `terms`: 2 eps sqrt(length) of them (after Higham & Mary 2019)."""
+    error = np.abs(got.cpu().numpy().astype(np.float64) - want)
+    assert (error <= 2 * 2.0**-23 * np.sqrt(length) * terms + 1e-30).all(), (error / terms).max()
+
+
+def three(ladder: str, x, w, dy, **where):
+    """(the pass in float64 on the CPU, the same of the operands' sizes, terms of a sum)."""
+    x, w, dy = (gpudl.tensor(t.cpu().numpy(), dtype="float64") for t in (x, w, dy))
+    length = {"conv2d.forward": w[0].numel(), "conv2d.dgrad": w[:, 0].numel(), "conv2d.wgrad": dy[:, 0].numel()}[ladder]
+    return one_pass(ladder, x, w, dy, **where).numpy(), one_pass(ladder, x.abs(), w.abs(), dy.abs(), **where).numpy(), length
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(("ladder", "rung"), LARGE)
+def test_several_ragged_tiles(ladder: str, rung: str) -> None:
+    """More than one tile each way, none of them full; strides, dilation and groups at once; more than one piece of wgrad's sum."""
+    cases: list[tuple] = [((2, 19, 13, 12), (67, 19, 3, 3), dict(pad=1)), ((2, 134, 9, 8), (18, 67, 3, 3), dict(pad=2, groups=2))]
+    if rung[3:] == "pointwise":
+        cases = [((3, 19, 13, 12), (67, 19, 1, 1), {}), ((2, 26, 7, 20), (136, 13, 1, 1), dict(groups=2))]
+    elif rung[3:] != "winograd":
+        cases.append(((1, 33, 30, 29), (66, 33, 3, 2), dict(stride=(2, 3), pad=(0, 2), dilation=(2, 1))))
+        cases.append(((3, 70, 7, 9), (65, 70, 2, 2), dict(stride=(3, 2), pad=1, dilation=(3, 2))))
+    if ladder == "conv2d.wgrad":
+        cases.append(((3, 3, 27, 29), (5, 3, 3, 3), dict(pad=1)))
+    record = kernels.ladder(ladder)[rung]
+    for xs, ws, where in cases:
+        x, w, dy = operands(xs, ws, **where)
+        before = record.launches
+        with kernels.use(ladder, rung):
+            got = one_pass(ladder, x, w, dy, **where)
+        assert record.launches == before + 1
+        want, terms, length = three(ladder, x, w, dy, **where)
+        # Winograd: 64/9 at most in place of 1 for the sizes of the terms; see the test below
+        close(got, want, terms * (64 / 9 if rung[3:] == "winograd" else 1) + np.abs(terms).max() / 8, length)
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("scale", ["normal", "uniform"])
+def test_winograds_error_is_within_its_bound(scale: str) -> None:
+    """y = A' ((G w G') . (B' x B)) A summed over c: with the entries' absolute values in every matrix, the same expression is the sum of the sizes
+    of the terms that rounding sees, at most 64/9 = ((|A'| (|G| 1 . |B'| 1)) / 3)^2 times that of the definition for operands of one size.
+    Rounding: Cg additions of products, 4 of each transform, each a random error of at most eps/2; 2 eps sqrt(terms) as everywhere."""
+    B = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], float)
+    G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+    A = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], float)
+    assert (np.abs(A) @ (np.abs(G).sum(1) * np.abs(B).sum(1)))[0] / 3 == 8 / 3
+    N, C, K, H = 2, 40, 36, 10
+    g = np.random.default_rng(3)
+    draw = g.standard_normal if scale == "normal" else lambda s: g.uniform(0, 1, s)
+    x, w = (draw(s).astype(np.float32).astype(float) for s in ((N, C, H, H), (K, C, 3, 3)))
+    want = gpudl.conv2d(gpudl.tensor(x), gpudl.tensor(w)).numpy()
+
+    def winograd(a, b, c, x, w):
+        u = np.einsum("ir,kcrs,js->kcij", b, w, b)
+        y = np.empty((N, K, H - 2, H - 2))
+        for p in range(0, H - 2, 2):
+            for q in range(0, H - 2, 2):
+                v = np.einsum("ih,nchl,jl->ncij", c, x[:, :, p : p + 4, q : q + 4], c)
+                y[:, :, p : p + 2, q : q + 2] = np.einsum("pi,nkij,qj->nkpq", a, np.einsum("kcij,ncij->nkij", u, v), a)
+        return y
+
+    np.testing.assert_allclose(winograd(A, G, B, x, w), want, rtol=0, atol=1e-12 * np.abs(want).max())  # the matrices are the right ones
+    terms = winograd(np.abs(A), np.abs(G), np.abs(B), np.abs(x), np.abs(w))
+    with kernels.use("conv2d.forward", "09_winograd"):
+        got = gpudl.conv2d(*(gpudl.tensor(a, dtype="float32", device="emulator") for a in (x, w)))
+    close(got, want, terms, C + 12)
+    # And it stays within what is asked of the other rungs, which is why the dispatch rule may choose it.
+    close(got, want, gpudl.conv2d(gpudl.tensor(np.abs(x)), gpudl.tensor(np.abs(w))).numpy(), 9 * C)
+
+
+# Which rung a launch gets, by (x, w, stride, padding, groups): the classes of the dispatch rule, in float32 on the emulator (sm_90).
+CHOICES = [
+    ((64, 1, 28, 28), (6, 1, 5, 5), 1, 2, 1, "08_small_channel", "02_gather", "03_implicit_gemm"),  # LeNet, first layer
+    ((64, 6, 14, 14), (16, 6, 5, 5), 1, 0, 1, "04_implicit_gemm", "04_sub_grids", "03_implicit_gemm"),  # and second
+    ((32, 3, 224, 224), (64, 3, 7, 7), 2, 3, 1, "08_small_channel", "04_sub_grids", "05_async"),  # ResNet, first layer
+    ((32, 64, 56, 56), (64, 64, 3, 3), 1, 1, 1, "09_winograd", "06_async", "05_async"),
+    ((32, 64, 56, 56), (128, 64, 3, 3), 2, 1, 1, "07_async", "06_async", "05_async"),
+    ((32, 64, 56, 56), (256, 64, 1, 1), 1, 0, 1, "11_pointwise", "06_async", "03_implicit_gemm"),
+    ((32, 256, 56, 56), (512, 256, 1, 1), 2, 0, 1, "07_async", "06_async", "05_async"),
+    ((8, 96, 56, 56), (96, 1, 3, 3), 1, 1, 96, "10_depthwise", "02_gather", "02_block_sum"),
+    ((8, 32, 14, 14), (32, 32, 3, 3), 1, 1, 1, "09_winograd", "04_sub_grids", "03_implicit_gemm"),
+]
+
+
+@pytest.mark.parametrize("case", CHOICES, ids=str)
+def test_the_dispatch_rule(case: tuple) -> None:
+    xs, ws, stride, pad, groups, *names = case
+    P, Q = ((n + 2 * pad - r) // stride + 1 for n, r in zip(xs[2:], ws[2:]))
+    sizes = dict(N=xs[0], C=xs[1], H=xs[2], W=xs[3], K=ws[0], R=ws[2], S=ws[3], P=P, Q=Q, groups=groups, pad_h=pad, pad_w=pad)
+    sizes |= dict(stride_h=stride, stride_w=stride, dilation_h=1, dilation_w=1)
+    device = gpudl.device("emulator")
+    for ladder, name in zip(PASSES, names, strict=True):
+        assert kernels.ladder(ladder).choose(sizes, gpudl.float32, device, {}).name == name
+        for dtype in (gpudl.float64, gpudl.float16):
+            assert kernels.ladder(ladder).choose(sizes, dtype, device, {}).takes(sizes, dtype, device)
+
+
+@pytest.mark.emulator
+def test_a_training_step_is_the_same_by_every_rung() -> None:
+    """LeNet on a batch of digits' size: loss and gradients, with each rung that takes one of its layers."""
+    gpudl.manual_seed(0)
+    F = gpudl.nn.functional
+    nets = [gpudl.nn.Conv2d(1, 6, 5, padding=2), gpudl.nn.Conv2d(6, 16, 5), gpudl.nn.Conv2d(16, 33, 1, padding=0), gpudl.nn.Linear(33, 10)]
+    g = np.random.default_rng(0)
+    images, labels = g.standard_normal((2, 1, 14, 14)), g.integers(0, 10, 2)
+
+    def step(dtype, device):
+        for layer in nets:
+            layer.to(dtype).to(device)
+            layer.zero_grad()
+        x = gpudl.tensor(images, dtype=dtype, device=device, requires_grad=True)
+        h = F.max_pool2d(F.conv2d(x, nets[0].weight, nets[0].bias, padding=2).relu(), 2)
+        h = F.conv2d(h, nets[1].weight, nets[1].bias).relu()  # (2, 16, 3, 3)
+        h = F.conv2d(F.conv2d(h, nets[2].weight, nets[2].bias), identity(33, dtype, device), None, padding=1, groups=33).mean((2, 3))
+        loss = F.cross_entropy(nets[3](h), gpudl.tensor(labels, device=device))
+        loss.backward()
+        return [loss.detach().cpu().numpy(), x.grad.cpu().numpy(), *(p.grad.cpu().numpy() for layer in nets for p in layer.parameters())]
+
+    def identity(channels, dtype, device):
+        w = np.zeros((channels, 1, 3, 3))
+        w[:, 0, 1, 1], w[:, 0, 0, 2] = 1, 0.5
+        return gpudl.tensor(w, dtype=dtype, device=device)
+
+    want = step("float64", "cpu")
+    step("float32", "cpu")  # the parameters, rounded once: from here on they are the same in every step
+    want = step("float64", "cpu")
+    reached = set()
+    for ladder, rung in (p.values for p in RUNGS):
+        record = kernels.ladder(ladder)[rung]
+        before = record.launches
+        with kernels.use(ladder, rung), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # layers that it does not take
+            got = step("float32", "emulator")
+        reached |= {(ladder, rung)} if record.launches > before else set()
+        for a, b in zip(got, want, strict=True):
+            # four layers of sums of at most 150 products, and as many steps back
+            assert np.abs(a - b).max() <= 8 * 2 * 2.0**-23 * np.sqrt(150) * max(np.abs(b).max(), 0.1), (ladder, rung)
+    assert {p.values for p in RUNGS} - reached == {("conv2d.forward", "11_pointwise")}  # 3 x 3 places: no multiple of 4

@@ -355,7 +355,7 @@ ladder(
         deterministic=False,
         BLOCK=BLOCK,
         traffic=lambda N, C, H, W, K, R, S, P, Q, groups, itemsize: (
-            products(N, C, K, R, S, P, Q, groups, itemsize) * (1 + 2 * max(itemsize, 4) / itemsize)
+            products(N, C, K, R, S, P, Q, groups, itemsize + max(itemsize, 4))
             + N * C * H * W * (2 * max(itemsize, 4) + itemsize) + itemsize * N * K * P * Q
         ),
     ),

@@ -4,9 +4,9 @@
 //            dy (N, K, P, Q), w (K, Cg, R, S), dx (N, C, H, W) contiguous, Cg = C/groups; any sizes >= 1
 // Launch     grid ceil(N*C*H*W/BLOCK), block BLOCK, to fill the sums with zeros; grid ceil(N*K*P*Q/BLOCK), block BLOCK; the first again, to round
 // FLOPs      2*N*K*P*Q*Cg*R*S
-// Traffic    (sizeof(T) + 2*sizeof(acc_t))*N*K*P*Q*Cg*R*S + (2*sizeof(acc_t) + sizeof(T))*N*C*H*W + sizeof(T)*N*K*P*Q B requested (an atomic
-//            addition reads and writes); floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
-// Intensity  2/(sizeof(T) + 2*sizeof(acc_t)) FLOP/B requested
+// Traffic    (sizeof(T) + sizeof(acc_t))*N*K*P*Q*Cg*R*S + (2*sizeof(acc_t) + sizeof(T))*N*C*H*W + sizeof(T)*N*K*P*Q B requested, an atomic addition
+//            counted once; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
+// Intensity  2/(sizeof(T) + sizeof(acc_t)) FLOP/B requested
 // Numerics   fp32 (fp64 for double), summed in the order in which the additions arrive: the last bits differ from run to run
 // Source     the derivative of the textbook definition, term by term
 #include "common.cuh"

@@ -91,9 +91,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3)
     }
     cp_async_wait_all();  // the copies past the end: no block ends with any under way
     for (int m = 0; m < TM; ++m)
-        for (int l = 0; l < TN; ++l) {
-            const int k = k0 + wm + (m / V * ROWS + ty) * V + m % V, d = d0 + wn + (l / V * COLS + tx) * V + l % V;
-            if (k < Kg && d < depth) partial[(int64_t(blockIdx.z) * K + g * Kg + k) * depth + d] = acc[m][l];
+        for (int l = 0; l < TN / V; ++l) {
+            const int k = k0 + wm + (m / V * ROWS + ty) * V + m % V, d = d0 + wn + (l * COLS + tx) * V;
+            if (k >= Kg || d >= depth) continue;
+            Sums out;
+            for (int z = 0; z < V; ++z) out.v[z] = acc[m][l * V + z];
+            acc_t* to = partial + (int64_t(blockIdx.z) * K + g * Kg + k) * depth + d;
+            if (depth % V == 0) *reinterpret_cast<Sums*>(to) = out;
+            else
+                for (int z = 0; z < V; ++z)
+                    if (d + z < depth) to[z] = out.v[z];
         }
 }
 
