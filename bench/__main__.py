@@ -19,6 +19,7 @@ COMMANDS = {  # name: (module, what it does)
     "noise": ("bench.noise", "a version against a copy of itself, many times: how many are called ties"),
     "accumulate": ("bench.accumulate", "error of tensor-core accumulation against promotion every 32, 64, 128 of K"),
     "small": ("bench.small", "every rung at small sizes: for compute-sanitizer, and the agreement of the emulator with a GPU"),
+    "tune": ("bench.tune", "which rung is fastest for each class of shapes on this GPU: a table that dispatch reads before its own rules"),
     "train": ("bench.train", "whole models: step time, launches, host time per op, memory, time to 99% on MNIST"),
     "lenet": ("bench.cpu", "one LeNet training step beside PyTorch on the CPU"),
     "emulator": ("bench.emulator", "the emulator's speed"),

@@ -15,7 +15,7 @@ import numpy as np
 
 from bench import check, clocks, contestants, records, shapes, stats
 from bench.contestants import Case, Contestant, Gpudl
-from gpudl import _dtypes
+from gpudl import _dtypes, _tuning
 from gpudl.autograd import Op
 
 # What is measured first, and at all its sizes; the others follow at two sizes each. By how much of a training step they are.
@@ -426,7 +426,8 @@ def main(arguments: list[str]) -> int:
     found = list(cases(options.op or registry(), device, options.dtype, options.large, True, options.shape))
     if device == "cuda":
         found = by_worth(found)
-    with records.Record(path, "ops", options.resume, environment=env, ceilings=ceiling, method=method(device, options.seconds)) as record:
+    facts = {"environment": env, "ceilings": ceiling, "method": method(device, options.seconds), "sources": _tuning.source_hash()}
+    with records.Record(path, "ops", options.resume, **facts) as record:
         known = len(record.data["rows"])
         run(
             record, found, device, options.seconds, options.budget, ceiling, rungs=not options.no_rungs, against=not options.no_opponents,

@@ -11,6 +11,7 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
@@ -193,3 +194,8 @@ def results_path(machine: str, kind: str = "") -> Path:
     revision, dirty = commit()
     name = f"{datetime.date.today().isoformat()}-{(revision or 'no-commit')[:8]}{'-dirty' if dirty else ''}{'-' + kind if kind else ''}.json"
     return RESULTS / slug(machine) / name
+
+
+def scratch(stack: contextlib.ExitStack) -> Path:
+    """A folder that is gone when the stack ends."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
