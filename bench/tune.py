@@ -175,6 +175,8 @@ def from_record(path: str) -> tuple[str, list[dict[str, Any]], Callable[[dict[st
         raise ValueError(f"{path}: not measured on a GPU")
     if data.get("sources") != _tuning.source_hash():
         raise ValueError(f"{path}: measured with other kernels or records than these (sources {data.get('sources')}, here {_tuning.source_hash()})")
+    if data.get("tuned"):
+        raise ValueError(f"{path}: its rule's rows ran what a table named; measure with GPUDL_TUNED=0")
     known = {c.id: c for c in ops.cases(ops.registry(), "cuda", large=True)} | {
         c.id: c for d in sorted({r["dtype"] for r in data["rows"]} - {"float32"}) for c in ops.cases(ops.registry(), "cuda", d, large=True)
     }

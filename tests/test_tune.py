@@ -301,7 +301,10 @@ def test_a_table_from_a_record(card, capsys, tmp_path) -> None:
         "softmax.forward": {CLASS: {"rung": "01_naive", "over_rule": pytest.approx(2.0, rel=0.02), "cases": 1}}
     }
     data = json.loads(path.read_text())
-    for change, message in (({"sources": "old"}, "measured with other kernels"), ({"environment": {}}, "not measured on a GPU"), ({"rehearsal": True}, "not measured")):
+    for change, message in (
+        ({"sources": "old"}, "measured with other kernels"), ({"environment": {}}, "not measured on a GPU"), ({"rehearsal": True}, "not measured"),
+        ({"tuned": 3}, "its rule's rows ran what a table named"),
+    ):  # fmt: skip
         path.write_text(json.dumps(data | change))
         assert tune.main(["--record", str(path)]) == 2
         assert message in capsys.readouterr().err
