@@ -18,35 +18,97 @@ from gpudl.kernels import Kernel, Step, ceil_div, ladder
 from gpudl.ops._common import check_float, check_tensor
 from gpudl.ops.log_softmax import log_softmax
 
-BLOCK = 256  # rows per block, one thread each; also threads of the block that adds the partial sums
+BLOCK = 256  # rows per block, one thread each; threads of a row that has a block; threads of the block that adds the partial sums
 ROWS = 4  # rows per block, one warp each
+EACH = 4  # rows of a thread whose loads are in flight together
+LONG = 2 * BLOCK  # classes from which on a row is worth a block
 REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}  # loss.cuh
 thread_row = dict(BLOCK=BLOCK, workspace={"partial": lambda M: ((2, ceil_div(M, BLOCK)), "acc")})
 warp_row = dict(ROWS=ROWS, workspace={"partial": lambda M: ((2, ceil_div(M, ROWS)), "acc")}, when=lambda D: D == 1)
+block_row = dict(BLOCK=BLOCK, workspace={"partial": lambda M: ((2, M), "acc")}, when=lambda D: D == 1)
+vector = dict(align=16, when=lambda D, C, itemsize: D == 1 and C * itemsize % 16 == 0)
 
 
 def _finish(entry: str) -> Step:
     return Step(entry, grid=lambda reduction: int(reduction > 0), block=BLOCK)
 
 
+def pick(C: int, D: int, itemsize: int, few: str, many: str, vector: str) -> str:
+    """The dispatch rule: a thread a row where neighbours are neighbouring rows, else by the length of a row alone."""
+    return "01_naive" if D > 1 else few if C < LONG else many if C * itemsize % 16 else vector
+
+
+def _reads(times: int) -> Any:
+    """Bytes requested by a forward that reads the logits so many times; smoothing reads them once more, probabilities are read beside them."""
+    return lambda M, C, itemsize, smoothing, probs: M * C * itemsize * (times + (2 if probs else 1 if smoothing > 0 else 0))
+
+
+def _touches(threads: int) -> Any:
+    """Bytes requested by a backward with so many threads a row, each of which asks for the row's label, dy, maximum, sum and the total."""
+    return lambda M, C, itemsize, probs, need_t: (
+        M * C * itemsize * (2 + 2 * probs + need_t) + M * threads * (itemsize + 3 * max(itemsize, 4) + 8 * (not probs))
+    )
+
+
 ladder(
     "cross_entropy.forward",
-    Kernel("01_naive.cu", Step("cross_entropy_fwd", grid=lambda M: ceil_div(M, BLOCK), block=BLOCK), _finish("cross_entropy_finish"), **thread_row),
-    Kernel("02_warp_row.cu", Step("cross_entropy_fwd", grid=lambda M: ceil_div(M, ROWS), block=(32, ROWS)), _finish("cross_entropy_finish"), **warp_row),
+    Kernel(
+        "01_naive.cu", Step("cross_entropy_fwd", grid=lambda M: ceil_div(M, BLOCK), block=BLOCK), _finish("cross_entropy_finish"),
+        traffic=_reads(2), **thread_row,
+    ),
+    *[
+        Kernel(
+            name, Step("cross_entropy_fwd", grid=lambda M: ceil_div(M, ROWS), block=(32, ROWS)), _finish("cross_entropy_finish"),
+            traffic=_reads(times), **warp_row,
+        )
+        for name, times in (("02_warp_row.cu", 2), ("03_online.cu", 1))
+    ],
+    *[
+        Kernel(
+            name, Step("cross_entropy_fwd", grid=lambda M: M, block=BLOCK), _finish("cross_entropy_finish"), traffic=_reads(1),
+            **block_row | more,
+        )
+        for name, more in (("04_block_row.cu", {}), ("05_vector.cu", vector))
+    ],
+    choose=lambda C, D, itemsize: pick(C, D, itemsize, "03_online", "04_block_row", "05_vector"),
 )  # fmt: skip
+row_block: dict[str, Any] = dict(grid=lambda M: M, block=BLOCK, BLOCK=BLOCK, when=lambda D: D == 1, traffic=_touches(BLOCK))
 ladder(
     "cross_entropy.backward",
-    Kernel("01_naive.cu", grid=lambda M: ceil_div(M, BLOCK), block=BLOCK, BLOCK=BLOCK, traffic=lambda M, C, itemsize: 2 * M * C * itemsize),
-    Kernel(
-        "02_warp_row.cu", grid=lambda M: ceil_div(M, ROWS), block=(32, ROWS), ROWS=ROWS, when=lambda D: D == 1,
-        traffic=lambda M, C, itemsize: 2 * M * C * itemsize,
-    ),
-)  # fmt: skip
+    Kernel("01_naive.cu", grid=lambda M: ceil_div(M, BLOCK), block=BLOCK, BLOCK=BLOCK, traffic=_touches(1)),
+    Kernel("02_warp_row.cu", grid=lambda M: ceil_div(M, ROWS), block=(32, ROWS), ROWS=ROWS, when=lambda D: D == 1, traffic=_touches(32)),
+    Kernel("03_block_row.cu", **row_block),
+    Kernel("04_vector.cu", **row_block | vector),
+    choose=lambda C, D, itemsize: pick(C, D, itemsize, "02_warp_row", "03_block_row", "04_vector"),
+)
+
+
+def _gathers(M: int, itemsize: int, weighted: int, reduction: int) -> int:
+    return M * (8 + itemsize * (1 + weighted + (reduction == 0)))
+
+
 ladder(
     "nll_loss.forward",
-    Kernel("01_naive.cu", Step("nll_loss_fwd", grid=lambda M: ceil_div(M, BLOCK), block=BLOCK), _finish("nll_loss_finish"), **thread_row),
-)
-ladder("nll_loss.backward", Kernel("01_naive.cu", grid=lambda M, C: ceil_div(M * C, BLOCK), block=BLOCK, BLOCK=BLOCK))
+    Kernel(
+        "01_naive.cu", Step("nll_loss_fwd", grid=lambda M: ceil_div(M, BLOCK), block=BLOCK), _finish("nll_loss_finish"), traffic=_gathers,
+        **thread_row,
+    ),
+    Kernel(
+        "02_several.cu", Step("nll_loss_fwd", grid=lambda M: ceil_div(M, BLOCK * EACH), block=BLOCK), _finish("nll_loss_finish"), EACH=EACH,
+        traffic=_gathers, **thread_row | {"workspace": {"partial": lambda M: ((2, ceil_div(M, BLOCK * EACH)), "acc")}},
+    ),
+    choose=lambda M, sms: "02_several" if M >= 2 * sms * BLOCK * EACH else "01_naive",  # below, threads in place of loads hide the latency
+)  # fmt: skip
+ladder(
+    "nll_loss.backward",
+    Kernel(
+        "01_naive.cu", grid=lambda M, C: ceil_div(M * C, BLOCK), block=BLOCK, BLOCK=BLOCK, traffic=lambda M, C, itemsize: M * C * (itemsize + 8)
+    ),
+    Kernel(
+        "02_vector.cu", grid=lambda M, C, itemsize: ceil_div(M * C * itemsize, 16 * BLOCK), block=BLOCK, BLOCK=BLOCK,
+        traffic=lambda M, C, itemsize: M * C * itemsize * 1.5, **vector,
+    ),
+)  # fmt: skip
 
 
 def cross_entropy(
@@ -239,17 +301,15 @@ class CrossEntropy(_ClassLoss, name="cross_entropy"):
         dx[self._at(safe)] -= own
         return dx
 
-    def _defines(self, target: Any, weight: Any, reduction: str) -> dict[str, int]:
-        return {"WEIGHT": int(weight is not None), "PROBS": int(_dtypes.is_float(target.dtype)), "REDUCTION": REDUCTIONS[reduction]}
-
     def forward_kernel(self, x: Any, target: Any, weight: Any, reduction: str, ignore_index: int, smoothing: float) -> Any:
         view = self._view(x)
         loss, total = self._result(x, reduction)
         hi, sum = (self.device.empty((view["M"],), total.dtype) for _ in range(2))
+        probs = int(_dtypes.is_float(target.dtype))
         self.launch(
-            "cross_entropy.forward", self._defines(target, weight, reduction), x=x, target=target, weight=hi if weight is None else weight,
-            loss=loss, hi=hi, sum=sum, total=total, flag=self.device.flag(), **view, ignore=ignore_index, smoothing=smoothing,
-            reduction=REDUCTIONS[reduction],
+            "cross_entropy.forward", {"PROBS": probs}, x=x, target=target, weight=hi if weight is None else weight, loss=loss, hi=hi, sum=sum,
+            total=total, flag=self.device.flag(), **view, ignore=ignore_index, smoothing=smoothing, weighted=int(weight is not None),
+            reduction=REDUCTIONS[reduction], probs=probs,
         )  # fmt: skip
         self.save(x=x, target=target, weight=weight, hi=hi, sum=sum, total=total)
         return loss
@@ -259,10 +319,11 @@ class CrossEntropy(_ClassLoss, name="cross_entropy"):
     ) -> Any:
         dx = self.device.empty(x.shape, x.dtype)
         dtarget = self.device.empty(x.shape, x.dtype) if self.needs[1] else None
+        probs = int(_dtypes.is_float(target.dtype))
         self.launch(
-            "cross_entropy.backward", self._defines(target, weight, reduction) | {"TARGET": int(self.needs[1])}, dy=dy, x=x, target=target,
-            weight=hi if weight is None else weight, hi=hi, sum=sum, total=total, dx=dx, dtarget=dx if dtarget is None else dtarget,
-            **self._view(x), ignore=ignore_index, smoothing=smoothing,
+            "cross_entropy.backward", {"PROBS": probs}, dy=dy, x=x, target=target, weight=hi if weight is None else weight, hi=hi, sum=sum,
+            total=total, dx=dx, dtarget=dx if dtarget is None else dtarget, **self._view(x), ignore=ignore_index, smoothing=smoothing,
+            weighted=int(weight is not None), reduction=REDUCTIONS[reduction], need_t=int(self.needs[1]), probs=probs,
         )  # fmt: skip
         return dx, dtarget
 
@@ -310,8 +371,12 @@ class CrossEntropy(_ClassLoss, name="cross_entropy"):
         yield Sample(rng.normal(size=(1, 1)), t((1,), 1))
         yield Sample(rng.normal(size=(5, 33)), t((5,), 33, 0.3))
         yield Sample(rng.normal(size=(300, 3)), t((300,), 3, 0.3), reduction="sum", **w(3))
-        yield Sample(rng.normal(size=(7, 10)), t((7,), 10, 0.3).astype(np.int32), label_smoothing=0.1, **w(10))
-        yield Sample(rng.normal(size=(7, 10)), t((7,), 10, 0.3).astype(np.uint8), reduction="none", ignore_index=3, label_smoothing=0.3)
+        yield Sample(rng.normal(size=(7, 10)), t((7,), 10, 0.3).astype(np.int32), label_smoothing=0.1, **w(10), _deal=True)
+        yield Sample(
+            rng.normal(size=(7, 10)), t((7,), 10, 0.3).astype(np.uint8), reduction="none", ignore_index=3, label_smoothing=0.3, _deal=True
+        )
+        yield Sample(rng.normal(size=(7, 16)), t((7,), 16, 0.3), label_smoothing=0.1, **w(16))
+        yield Sample(rng.normal(size=(3, 2056)), t((3,), 2056), **w(2056))  # three runs of a block over a row, the last not full
         yield Sample(rng.normal(size=(2, 4, 3, 5)), t((2, 3, 5), 4, 0.2), **w(4))
         yield Sample(rng.normal(size=(2, 4, 3)), t((2, 3), 4, 0.2), reduction="none", label_smoothing=0.2)
         yield Sample(rng.normal(size=6), np.array(2))
@@ -362,9 +427,8 @@ class NLLLoss(_ClassLoss, name="nll_loss"):
     def forward_kernel(self, x: Any, target: Any, weight: Any, reduction: str, ignore_index: int) -> Any:
         loss, total = self._result(x, reduction)
         self.launch(
-            "nll_loss.forward", {"WEIGHT": int(weight is not None), "REDUCTION": REDUCTIONS[reduction]}, x=x, target=target,
-            weight=total if weight is None else weight, loss=loss, total=total, flag=self.device.flag(), **self._view(x), ignore=ignore_index,
-            reduction=REDUCTIONS[reduction],
+            "nll_loss.forward", x=x, target=target, weight=total if weight is None else weight, loss=loss, total=total,
+            flag=self.device.flag(), **self._view(x), ignore=ignore_index, weighted=int(weight is not None), reduction=REDUCTIONS[reduction],
         )  # fmt: skip
         self.save(x=x, target=target, weight=weight, total=total)
         return loss
@@ -372,8 +436,8 @@ class NLLLoss(_ClassLoss, name="nll_loss"):
     def backward_kernel(self, dy: Any, x: Any, target: Any, weight: Any, total: Any, reduction: str, ignore_index: int) -> Any:
         dx = self.device.empty(x.shape, x.dtype)
         self.launch(
-            "nll_loss.backward", {"WEIGHT": int(weight is not None), "REDUCTION": REDUCTIONS[reduction]}, dy=dy, target=target,
-            weight=total if weight is None else weight, total=total, dx=dx, **self._view(x), ignore=ignore_index,
+            "nll_loss.backward", dy=dy, target=target, weight=total if weight is None else weight, total=total, dx=dx, **self._view(x),
+            ignore=ignore_index, weighted=int(weight is not None), reduction=REDUCTIONS[reduction],
         )  # fmt: skip
         return dx
 
@@ -393,6 +457,7 @@ class NLLLoss(_ClassLoss, name="nll_loss"):
         w = dict(weight=rng.uniform(0.5, 2, size=4), _constant=("weight",))
         yield Sample(rng.normal(size=(1, 1)), np.zeros(1, np.int64))
         yield Sample(rng.normal(size=(300, 4)), rng.integers(0, 4, 300), ignore_index=2)
+        yield Sample(rng.normal(size=(1030, 8)), rng.integers(0, 8, 1030), ignore_index=2, _gradgrad=False)  # two blocks of rung 02
         yield Sample(rng.normal(size=(2, 4, 3, 5)), rng.integers(0, 4, (2, 3, 5)), **w)
         yield Sample(rng.normal(size=(2, 4, 3)), rng.integers(0, 4, (2, 3)).astype(np.int32), reduction="none", ignore_index=1, **w)
         yield Sample(rng.normal(size=4), np.array(2), reduction="sum", **w)

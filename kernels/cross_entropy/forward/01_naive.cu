@@ -5,48 +5,29 @@
 //            (N, C, D), row m = (n, d), M = N*D; also hi[m] = max_c x and sum[m] = sum_c exp(x - hi), which backward needs
 // Launch     cross_entropy_fwd: grid ceil(M/BLOCK), block BLOCK; cross_entropy_finish: grid 1, block BLOCK (not for NONE)
 // FLOPs      4*M*C
-// Traffic    2*sizeof(T)*M*C B requested (two reads; smoothing and PROBS one or two more); floor sizeof(T)*M*C B
+// Traffic    2*sizeof(T)*M*C B requested (two reads; smoothing one, PROBS two more); floor sizeof(T)*M*C B
 // Intensity  2/sizeof(T) FLOP/B requested
 // Numerics   fp32 (fp64 for double), in order of c; log(sum) - (x - hi), so that large logits keep their digits; repeatable bit for bit
 // Source     the definition; smoothing: Szegedy et al. 2016, arXiv:1512.00567
-#include "common.cuh"
-#include "loss.cuh"
+#include "../row.cuh"
 
-// A label outside [0, C) that is not `ignore` is reported in `flag` (code 1) and counts as ignored.
 extern "C" __global__ void cross_entropy_fwd(const T* __restrict__ x, const L* __restrict__ target, const S* weight, T* loss, acc_t* hi,
                                              acc_t* sum, acc_t* partial, int32_t* flag, int64_t M, int64_t C, int64_t D, int64_t ignore,
-                                             double smoothing) {
+                                             double smoothing, int weighted, int reduction) {
     __shared__ acc_t smem[32];
     const int64_t m = blockIdx.x * int64_t(BLOCK) + threadIdx.x;
     acc_t value = 0, share = 0;
     if (m < M) {
-        const int64_t start = m / D * C * D + m % D;
-        const T* row = x + start;
+        const Row row(x, target, weight, m, C, D, smoothing, weighted);
         acc_t top = -INF, total = 0;
-        for (int64_t c = 0; c < C; ++c) top = nan_max(top, acc_t(row[c * D]));
-        for (int64_t c = 0; c < C; ++c) total += exp_(acc_t(row[c * D]) - top);
+        for (int64_t c = 0; c < C; ++c) top = nan_max(top, row.logit(c));
+        for (int64_t c = 0; c < C; ++c) total += exp_(row.logit(c) - top);
         hi[m] = top;
         sum[m] = total;
-        const acc_t log_sum = log_(total), keep = 1 - smoothing, spread = smoothing / C;
-#if PROBS
-        for (int64_t c = 0; c < C; ++c) {
-            const acc_t a = (WEIGHT ? acc_t(weight[c]) : acc_t(1)) * (acc_t(target[start + c * D]) * keep + spread);
-            value += a * (log_sum - (acc_t(row[c * D]) - top));
-        }
-        share = 1;
-#else
-        const int64_t t = target[m];
-        if (t != ignore && (t < 0 || t >= C)) atomicMax(flag, 1);
-        else if (t != ignore) {
-            share = WEIGHT ? acc_t(weight[t]) : acc_t(1);
-            value = keep * share * (log_sum - (acc_t(row[t * D]) - top));
-            if (smoothing > 0)
-                for (int64_t c = 0; c < C; ++c) value += spread * (WEIGHT ? acc_t(weight[c]) : acc_t(1)) * (log_sum - (acc_t(row[c * D]) - top));
-        }
-#endif
-        if (REDUCTION == NONE) loss[m] = T(value);
+        add_loss(row, top, log_(total), 0, 1, ignore, flag, value, share);
+        if (reduction == NONE) loss[m] = T(value);
     }
-    if (REDUCTION != NONE) {
+    if (reduction != NONE) {
         value = block_sum(value, smem);
         share = block_sum(share, smem);
         if (threadIdx.x == 0) {
@@ -56,12 +37,6 @@ extern "C" __global__ void cross_entropy_fwd(const T* __restrict__ x, const L* _
     }
 }
 
-extern "C" __global__ void cross_entropy_finish(const acc_t* partial, T* loss, acc_t* total, int64_t M) {
-    __shared__ acc_t smem[32];
-    const int64_t blocks = (M + BLOCK - 1) / BLOCK;
-    const acc_t value = ordered_sum(partial, blocks, smem), share = ordered_sum(partial + blocks, blocks, smem);
-    if (threadIdx.x == 0) {
-        *total = share;
-        *loss = T(REDUCTION == MEAN ? value / share : value);
-    }
+extern "C" __global__ void cross_entropy_finish(const acc_t* partial, T* loss, acc_t* total, int64_t M, int reduction) {
+    finish(partial, loss, total, (M + BLOCK - 1) / BLOCK, reduction);
 }
