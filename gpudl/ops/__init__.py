@@ -222,6 +222,7 @@ __all__ = [
     "batch_norm_relu",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "bias_act_dropout_add",
     "bitwise_and",
     "bitwise_not",
     "bitwise_or",
