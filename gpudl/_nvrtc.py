@@ -13,7 +13,10 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -221,3 +224,34 @@ def compile_rung(kernel: Kernel, arch: str, types: Mapping[str, np.dtype], defin
     source, options = nvrtc_source(kernel.path, kernel.options(types, defines))
     include_dirs = [o[2:] for o in options if o.startswith("-I")]
     return compile(source, str(kernel.path), arch, [o for o in options if not o.startswith("-I")], include_dirs)
+
+
+def disassembler() -> Path | None:
+    """nvdisasm, from its wheel or a toolkit on PATH; None where there is neither."""
+    name = "nvdisasm.exe" if os.name == "nt" else "nvdisasm"
+    wheels = [
+        f for p in sys.path if p for pattern in ("nvidia/cu13/bin", "nvidia/cuda_nvdisasm/bin") if (f := Path(p) / pattern / name).is_file()
+    ]
+    found = wheels[0] if wheels else shutil.which(name)
+    return Path(found) if found else None
+
+
+def instructions(cubin: bytes) -> dict[str, list[str]]:
+    """The machine instructions (SASS opcodes with their modifiers, in order) of each function of a cubin. NvrtcMissing without nvdisasm."""
+    tool = disassembler()
+    if tool is None:
+        raise NvrtcMissing("nvdisasm, which reads machine code, is not installed: pip install nvidia-cuda-nvdisasm")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kernel.cubin"
+        file.write_bytes(cubin)
+        done = subprocess.run([tool, "--print-code", file], capture_output=True, text=True)
+    if done.returncode:
+        raise KernelError(f"nvdisasm: {done.stderr.strip()}")
+    functions: dict[str, list[str]] = {}
+    here: list[str] = []
+    for line in done.stdout.splitlines():
+        if section := re.match(r"\s*\.section\s+\.text\.([^,\s]+)", line):
+            here = functions.setdefault(section[1], [])
+        elif found := re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)", line):
+            here.append(found[1])
+    return functions
