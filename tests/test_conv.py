@@ -243,17 +243,22 @@ EXACT: dict[str, tuple] = {
 
 def profile(ladder: str, rung: str, xs: tuple, ws: tuple, groups: int = 1) -> list:
     """The lines of the access profiles of a rung's launches, float32."""
+    x, w, dy = operands(xs, ws, groups=groups)
+    with kernels.use(ladder, rung):
+        return profiled(lambda: one_pass(ladder, x, w, dy, groups=groups))
+
+
+def profiled(call) -> list:
     seen: list = []
     plain = _launch.Function.__call__
 
-    def call(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+    def launch(self, *args, **kwargs):  # type: ignore[no-untyped-def]
         plain(self, *args, **kwargs)
         seen.extend(self.profile.lines)
 
-    x, w, dy = operands(xs, ws, groups=groups)
-    with pytest.MonkeyPatch.context() as patch, kernels.use(ladder, rung), kernels.emulation(profile=True):
-        patch.setattr(_launch.Function, "__call__", call)
-        one_pass(ladder, x, w, dy, groups=groups)
+    with pytest.MonkeyPatch.context() as patch, kernels.emulation(profile=True):
+        patch.setattr(_launch.Function, "__call__", launch)
+        call()
     return seen
 
 
@@ -274,6 +279,19 @@ def test_bytes_requested_are_the_header_formula(ladder: str, rung: str) -> None:
         assert not conflicts, conflicts
 
 
+@pytest.mark.emulator
+@pytest.mark.parametrize("rung", [k.name for k in kernels.ladder("conv2d_relu_max_pool2d.forward")])
+def test_bytes_of_the_fused_pooling_are_the_header_formula(rung: str) -> None:
+    ladder, (xs, ws, I) = "conv2d_relu_max_pool2d.forward", ((2, 2, 20, 36), (8, 2, 5, 5), 8)
+    record = kernels.ladder(ladder)[rung]
+    x, w, _ = operands(xs, ws)
+    with kernels.use(ladder, rung):
+        lines = profiled(lambda: ops.conv2d_relu_max_pool2d(x, w, pool_kernel_size=2))
+    sizes = dict(N=xs[0], C=xs[1], K=ws[0], R=ws[2], S=ws[3], I=I, J=2 * I, A=2, B=2, rows=20, cols=20, groups=1, itemsize=4)
+    assert record.traffic is not None
+    assert sum(line.bytes for line in lines if line.space == "global") == record.traffic({**sizes, **record.tiles})
+
+
 def close(got, want, terms: np.ndarray, length: int) -> None:
     """float32 sums of so many terms, of sizes that add up to `terms`: 2 eps sqrt(length) of them (after Higham & Mary 2019)."""
     error = np.abs(got.cpu().numpy().astype(np.float64) - want)
@@ -292,6 +310,7 @@ def three(ladder: str, x, w, dy, **where):
 def test_several_ragged_tiles(ladder: str, rung: str) -> None:
     """More than one tile each way, none of them full; strides, dilation and groups at once; more than one piece of wgrad's sum."""
     cases: list[tuple] = [((2, 19, 13, 12), (67, 19, 3, 3), dict(pad=1)), ((2, 134, 9, 8), (18, 67, 3, 3), dict(pad=2, groups=2))]
+    cases.append(((1, 24, 9, 10), (24, 24, 3, 3), dict(pad=1)))  # whole steps along the sum
     if rung[3:] == "pointwise":
         cases = [((3, 19, 13, 12), (67, 19, 1, 1), {}), ((2, 26, 7, 20), (136, 13, 1, 1), dict(groups=2))]
     elif rung[3:] != "winograd":

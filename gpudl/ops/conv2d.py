@@ -480,6 +480,11 @@ def pool_piece(n: int, step: int, spread: int, window: int, stride: int, dilatio
     return piece((n - 1) * step + (window - 1) * spread + 1, stride, filter, dilation)
 
 
+def pool_bytes(C: int, K: int, R: int, S: int, rows: int, cols: int, itemsize: int, KB: int) -> int:
+    """Shared memory of 03_thread_tile: the piece and all filters."""
+    return max(itemsize, 4) * C * (rows * cols + R * S * padded(K, KB))
+
+
 ladder(
     "conv2d_relu_max_pool2d.forward",
     Kernel(
@@ -487,20 +492,41 @@ ladder(
         grid=lambda N, K, I, J: ceil_div(N * K * I * J, BLOCK),
         block=BLOCK,
         BLOCK=BLOCK,
-        traffic=lambda N, C, K, R, S, I, J, A, B, groups, itemsize: 2 * products(N, C, K, R, S, I * A, J * B, groups, itemsize),
+        traffic=lambda N, C, K, R, S, I, J, A, B, groups, itemsize: (
+            2 * products(N, C, K, R, S, I * A, J * B, groups, itemsize) + (itemsize + 1) * N * K * I * J
+        ),
     ),
     Kernel(
         "02_image_tile.cu",
         grid=lambda N, I, J: N * ceil_div(I, TI) * ceil_div(J, TJ),
         block=(TI * TJ, WARPS),
         smem=lambda C, rows, cols, itemsize: C * rows * cols * max(itemsize, 4),
-        when=lambda C, rows, cols, groups, itemsize: groups == 1 and C * rows * cols * max(itemsize, 4) <= 48 * 1024,
-        traffic=lambda N, C, I, J, rows, cols, itemsize: itemsize * N * ceil_div(I, TI) * ceil_div(J, TJ) * C * rows * cols,
+        when=lambda C, rows, cols, groups, itemsize: groups == 1 and C * rows * cols * max(itemsize, 4) <= SMEM,
+        traffic=lambda N, C, K, R, S, I, J, A, B, rows, cols, itemsize: (
+            itemsize * N * (ceil_div(I, TI) * ceil_div(J, TJ) * C * rows * cols + K * I * J * (1 + A * B * C * R * S)) + N * K * I * J
+        ),
         TI=TI,
         TJ=TJ,
         WARPS=WARPS,
     ),
-)
+    Kernel(
+        "03_thread_tile.cu",
+        grid=lambda N, I, J: N * ceil_div(I, TI) * ceil_div(J, TJ),
+        block=(TI * TJ, WARPS),
+        smem=pool_bytes,
+        when=lambda C, K, R, S, A, B, rows, cols, groups, itemsize, KB, WINDOW: (
+            groups == 1 and A * B <= WINDOW and pool_bytes(C, K, R, S, rows, cols, itemsize, KB) <= SMEM
+        ),
+        traffic=lambda N, C, K, R, S, I, J, rows, cols, itemsize: (
+            itemsize * N * (ceil_div(I, TI) * ceil_div(J, TJ) * C * (rows * cols + R * S * K) + K * I * J) + N * K * I * J
+        ),
+        TI=TI,
+        TJ=TJ,
+        WARPS=WARPS,
+        KB=4,
+        WINDOW=4,
+    ),
+)  # fmt: skip
 
 
 def conv2d(

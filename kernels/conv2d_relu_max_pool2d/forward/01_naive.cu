@@ -5,7 +5,7 @@
 //            never stored, z and at (N, K, I, J), windows of (A, B) <= 256 elements; all contiguous; any sizes >= 1
 // Launch     grid ceil(N*K*I*J/BLOCK), block BLOCK
 // FLOPs      2*N*K*I*J*A*B*Cg*R*S (windows that overlap compute their common results again)
-// Traffic    2*sizeof(T)*N*K*I*J*A*B*Cg*R*S B requested; floor sizeof(T)*(N*C*H*W + K*Cg*R*S) + (sizeof(T) + 1)*N*K*I*J B
+// Traffic    sizeof(T)*(2*N*K*I*J*A*B*Cg*R*S + N*K*I*J) + N*K*I*J B requested; floor sizeof(T)*(N*C*H*W + K*Cg*R*S) + (sizeof(T) + 1)*N*K*I*J B
 // Intensity  1/sizeof(T) FLOP/B requested
 // Numerics   fp32 (fp64 for double), summed in order of c, r, s
 // Source     the textbook definitions, fused: y, bias and activation never go through memory

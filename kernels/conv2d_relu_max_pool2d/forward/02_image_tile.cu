@@ -5,7 +5,8 @@
 //            never stored, z and at (N, K, I, J), windows of (A, B) <= 256 elements; all contiguous; one group; any sizes >= 1 whose piece fits
 // Launch     grid N*ceil(I/TI)*ceil(J/TJ), block (TI*TJ, WARPS), dynamic smem C*rows*cols*sizeof(acc_t) B for a piece of rows x cols
 // FLOPs      2*N*K*I*J*A*B*C*R*S (windows that overlap compute their common results again)
-// Traffic    sizeof(T)*N*ceil(I/TI)*ceil(J/TJ)*C*rows*cols of x, as much of w as L1 does not hold; floor as in 01
+// Traffic    sizeof(T)*N*(ceil(I/TI)*ceil(J/TJ)*C*rows*cols + K*I*J*(1 + A*B*C*R*S)) + N*K*I*J B requested, a weight for each multiply-add (from L1, the
+//            same for all lanes); floor as in 01
 // Intensity  2*K*TI*TJ*A*B*R*S/(sizeof(T)*rows*cols) FLOP/B of x
 // Since 01   the image is read once for all filters and windows, from shared memory; the lanes of a warp share each weight (a broadcast)
 // Numerics   fp32 (fp64 for double), summed in order of c, r, s
