@@ -875,3 +875,64 @@ def test_the_lectures_experiments_run(trick):
         loss.backward()
         optimizer.step()
     assert losses[-1] > 0.5 if trick == "no activation" else losses[-1] < 0.35
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+def test_weight_norm_trains_length_and_direction_apart(device: str) -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(2, 1, bias=False)).to(device)
+    layer.weight = gpudl.tensor([[3.0, 4.0]])
+    g, v = layer.parametrizations.weight.original0, layer.parametrizations.weight.original1
+    assert g.tolist() == [[5.0]] and v.tolist() == [[3.0, 4.0]]
+    with gpudl.no_grad():
+        v.mul_(10)  # the direction alone counts
+        g.fill_(10)
+    y = layer(gpudl.tensor([[1.0, 1.0]], device=device))
+    assert abs(y.item() - 14) <= 1e-5
+    y.backward()
+    assert abs(g.grad.item() - 1.4) <= 1e-6  # v/|v| . x
+    assert abs((v.grad * v).sum().item()) <= 1e-5  # no gradient along v
+    twin = copy.deepcopy(layer)
+    assert twin.weight.tolist() == layer.weight.tolist() and twin.parametrizations.weight.original1 is not v
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU()).to(device)  # fused, before and after
+    x = gpudl.randn(4, 2, device=device)
+    before = model(x)
+    nn.utils.parametrizations.weight_norm(model[0])
+    assert (model(x) - before).abs().max().item() <= 1e-6
+    with gpudl.no_grad():
+        model[0].parametrizations.weight.original0.zero_()
+        model[0].bias.fill_(0.5)
+    assert model(x).tolist() == [[0.5] * 3] * 4
+
+
+def test_messages_of_parametrizations() -> None:
+    with pytest.raises(ValueError, match=r"Linear\(.*has no parameter, buffer or parametrized tensor called 'weigth'"):
+        nn.utils.parametrizations.weight_norm(nn.Linear(2, 2), "weigth")
+    with pytest.raises(TypeError, match="parametrization must be a Module, not function"):
+        nn.utils.parametrize.register_parametrization(nn.Linear(2, 2), "weight", lambda w: w)
+    with pytest.raises(ValueError, match=r"forward of a parametrization gives float32\(4,\) for a tensor float32\(2, 2\); .* unsafe=True"):
+        nn.utils.parametrize.register_parametrization(nn.Linear(2, 2), "weight", nn.Flatten(0))
+    layer = nn.utils.weight_norm(nn.Linear(2, 2))
+    with pytest.raises(RuntimeError, match="weight_norm: 'weight' of Linear.* is normalised already"):
+        nn.utils.weight_norm(layer)
+    with pytest.raises(ValueError, match="remove_weight_norm: weight_norm of 'bias' not found in Linear"):
+        nn.utils.remove_weight_norm(layer, "bias")
+    with pytest.raises(IndexError, match=r"weight_norm: dim 2 is out of range for a tensor \(2, 2\)"):
+        nn.utils.parametrizations.weight_norm(nn.Linear(2, 2), dim=2)
+    with pytest.raises(ValueError, match="'weight' has 2 originals; leave_parametrized=False needs a single one"):
+        layer = nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
+        nn.utils.parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
+    with pytest.raises(ValueError, match=r"a value \(3, 2\) is assigned, for which an original would be \(3, 1\), not \(2, 1\)"):
+        layer.weight = gpudl.ones(3, 2)
+
+
+def test_a_hook_may_rename_what_is_loaded() -> None:
+    layer = nn.Linear(2, 2)
+    given = {"kernel": gpudl.ones(2, 2), "bias": gpudl.zeros(2)}
+    handle = layer.register_load_state_dict_pre_hook(lambda module, state, prefix, *_: state.update({prefix + "weight": state.pop(prefix + "kernel")}))
+    layer.load_state_dict(given)
+    assert layer.weight.tolist() == [[1, 1], [1, 1]] and "kernel" in given
+    nn.Sequential(layer).load_state_dict({"0.kernel": gpudl.zeros(2, 2), "0.bias": gpudl.zeros(2)})
+    assert layer.weight.tolist() == [[0, 0], [0, 0]]
+    handle.remove()
+    with pytest.raises(RuntimeError, match='Missing key.*"weight"'):
+        layer.load_state_dict(given)

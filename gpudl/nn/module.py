@@ -139,6 +139,11 @@ class Module:
         """Call hook(module, grad_output) before backward goes through the module; a result that is not None replaces grad_output."""
         return self._hook(self._backward_pre_hooks, hook, prepend)
 
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs) when a state_dict is about to
+        be loaded: it may rename or change entries of state_dict, which is a copy. The last five are empty or as they were given."""
+        return self._hook(self.__dict__.setdefault("_load_state_dict_pre_hooks", OrderedDict()), hook, False)
+
     # ---------------------------------------------------------------------------------------------------------------- attributes
     def _table(self, name: str, what: str) -> Any:
         table = self.__dict__.get(name)
@@ -450,6 +455,12 @@ class Module:
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"load_state_dict: expected a mapping of names to tensors, got {type(state_dict).__name__}")
+        hooked = [(path, m) for path, m in self.named_modules(remove_duplicate=False) if "_load_state_dict_pre_hooks" in m.__dict__]
+        if hooked:
+            state_dict = OrderedDict(state_dict)  # which hooks may change
+            for path, module in hooked:
+                for hook in list(module.__dict__["_load_state_dict_pre_hooks"].values()):
+                    hook(module, state_dict, f"{path}." if path else "", {}, strict, [], [], [])
         writes: list[tuple[Module, str, Tensor, Any]] = []
         extras: list[tuple[Module, Any]] = []
         missing: list[str] = []

@@ -341,3 +341,88 @@ def test_constructor_signatures(name):
     assert list(ours) == [n for n in theirs if n not in deprecated]
     for n, p in ours.items():
         assert p.default == theirs[n].default, n
+
+
+@pytest.mark.parametrize("layer, args, shape", [("Linear", (3, 2), (5, 3)), ("Conv2d", (3, 4, 2), (2, 3, 5, 4))])
+@pytest.mark.parametrize("dim", [0, 1, -1, None])
+@pytest.mark.parametrize("new", [False, True])
+def test_weight_norm(layer: str, args: tuple, shape: tuple, dim: int | None, new: bool) -> None:
+    """state_dict, repr, outputs, gradients and two steps of SGD; loading each other's state, and the older form's into the newer."""
+    rng = np.random.default_rng(0)
+    ours, theirs = getattr(nn, layer)(*args).double(), getattr(torch.nn, layer)(*args).double()
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    wrap = lambda lib: lib.nn.utils.parametrizations.weight_norm if new else lib.nn.utils.weight_norm
+    wrap(gpudl)(ours, dim=dim), wrap(torch)(theirs, dim=dim)
+    x, dy = rng.normal(size=shape), None
+    optimizers = gpudl.optim.SGD(ours.parameters(), lr=0.1), torch.optim.SGD(theirs.parameters(), lr=0.1)
+    for _ in range(3):
+        mine, want = ours.state_dict(), theirs.state_dict()
+        assert list(mine) == list(want) and repr(ours) == repr(theirs)
+        for k in want:
+            np.testing.assert_allclose(mine[k].numpy(), want[k].numpy(), rtol=TOLERANCE, atol=TOLERANCE)
+        a, b = ours(gpudl.tensor(x)), theirs(torch.tensor(x))
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=TOLERANCE, atol=TOLERANCE)
+        dy = rng.normal(size=b.shape)
+        for optimizer, y, lib in zip(optimizers, (a, b), (gpudl, torch), strict=True):
+            optimizer.zero_grad()
+            y.backward(lib.tensor(dy))
+            optimizer.step()
+    names = [n for n, _ in theirs.named_parameters()]
+    assert [n for n, _ in ours.named_parameters()] == names
+    if new:
+        gpudl.nn.utils.parametrize.remove_parametrizations(ours, "weight")
+        torch.nn.utils.parametrize.remove_parametrizations(theirs, "weight")
+        assert type(ours) is getattr(nn, layer)
+        older = gpudl.nn.utils.weight_norm(getattr(nn, layer)(*args), dim=dim)
+        newer = wrap(gpudl)(getattr(nn, layer)(*args), dim=dim)
+        newer.load_state_dict(older.state_dict())
+        x32 = gpudl.tensor(x, dtype=gpudl.float32)
+        assert newer(x32).tolist() == older(x32).tolist()
+    else:
+        gpudl.nn.utils.remove_weight_norm(ours), torch.nn.utils.remove_weight_norm(theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    np.testing.assert_allclose(ours.weight.detach().numpy(), theirs.weight.detach().numpy(), rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_parametrizations() -> None:
+    results = []
+    for lib in (gpudl, torch):
+        P = lib.nn.utils.parametrize
+
+        class Symmetric(lib.nn.Module):
+            def forward(self, X):
+                return X.triu() + X.triu(1).mT
+
+            def right_inverse(self, A):
+                return A.triu()
+
+        class Twice(lib.nn.Module):
+            def forward(self, X):
+                return 2 * X
+
+            def right_inverse(self, A):
+                return A / 2
+
+        layer = lib.nn.Linear(3, 3).double()
+        original = layer.weight
+        P.register_parametrization(layer, "weight", Symmetric())
+        assert layer.parametrizations.weight.original is original
+        P.register_parametrization(layer, "weight", Twice())
+        layer.weight = lib.tensor(np.array([[1.0, 2.0, 3.0], [2.0, 5.0, 6.0], [3.0, 6.0, 9.0]]))
+        layer.bias.data.zero_()
+        with P.cached():
+            assert layer.weight is layer.weight
+        assert layer.weight is not layer.weight and P.is_parametrized(layer, "weight") and not P.is_parametrized(layer, "bias")
+        y = layer(lib.tensor(np.eye(3)))
+        (y * y).sum().backward()
+        facts = [repr(layer), list(layer.state_dict()), y.tolist(), original.tolist(), original.grad.tolist()]
+        with pytest.raises(ValueError):
+            P.register_parametrization(layer, "weight", lib.nn.Flatten(0))
+        with pytest.raises(ValueError):
+            P.register_parametrization(layer, "nothing", Twice())
+        with pytest.raises(ValueError):
+            P.remove_parametrizations(layer, "bias")
+        P.remove_parametrizations(layer, "weight")
+        assert type(layer) is lib.nn.Linear and layer.weight is original and not P.is_parametrized(layer)
+        results.append([*facts, repr(layer), list(layer.state_dict()), layer.weight.tolist()])
+    assert results[0] == results[1]

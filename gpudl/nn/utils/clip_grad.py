@@ -1,17 +1,14 @@
-"""Gradient clipping and parameters as one vector."""
+"""Gradient clipping."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from gpudl import autograd, ops
 from gpudl._creation import tensor
-from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
-
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "get_total_norm", "parameters_to_vector", "vector_to_parameters"]
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -73,23 +70,3 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
     with autograd.no_grad():
         for g in _gradients(parameters):
             g.clamp_(-bound, bound)
-
-
-def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All parameters, flattened, in one vector; differentiable."""
-    return ops.cat([p.reshape(-1) for p in parameters])
-
-
-def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Write a vector, as `parameters_to_vector` gives it, into the parameters. ShapeError where the length does not fit."""
-    if not isinstance(vec, Tensor):
-        raise TypeError(f"vector_to_parameters: vec must be a Tensor, not {type(vec).__name__}")
-    params: Sequence[Tensor] = list(parameters)
-    needed = sum(p.numel() for p in params)
-    if vec.numel() != needed or vec.ndim != 1:
-        raise ShapeError(f"vector_to_parameters: vec is {tuple(vec.shape)}; these parameters need ({needed},)")
-    start = 0
-    with autograd.no_grad():
-        for p in params:
-            p.copy_(vec.detach()[start : start + p.numel()].reshape(p.shape))
-            start += p.numel()
