@@ -37,9 +37,9 @@ def accesses(ladder: str, rung: str, work: Callable[[], Any]) -> Accesses:
             dtype = next(v.dtype for v in arguments.values() if kernels._is_array(v))
             assert record.traffic is not None, f"{record!r} states no traffic"
             stated += record.traffic(record.scope(scalars, dtype, device))
-        inside = self is record
+        before, inside = inside, self is record  # before: a launch may copy an operand first, by another one
         plain_launch(self, device, arguments, *rest)
-        inside = False
+        inside = before
 
     with pytest.MonkeyPatch.context() as patch, kernels.use(ladder, rung), kernels.emulation(profile=True):
         patch.setattr(_launch.Function, "__call__", call)

@@ -10,7 +10,7 @@ from registry import function, host, outputs, place, samples
 from test_ops import elsewhere, ladder_ops
 
 import gpudl
-from gpudl import _dtypes, kernels, nn
+from gpudl import _dtypes, _launches, kernels, nn
 
 pytestmark = pytest.mark.emulator
 
@@ -125,6 +125,42 @@ def test_the_same_rung_by_name_in_a_live_model() -> None:
                     with kernels.use(ladder, rung.name):
                         rtol, atol = (1e-4, 1e-5) if rung.precision != "tf32" else (1e-2, 2e-3)  # factors of 10 bits of mantissa, four layers deep
                         np.testing.assert_allclose(model(x).cpu().numpy(), want, rtol=rtol, atol=atol)
+
+
+# ------------------------------------------------------------------------------------------------------------------------------ traffic
+def test_every_rung_says_what_it_asks_of_memory() -> None:
+    """Each record has the header's traffic as a formula, and the formula has a value at every launch of the registry."""
+    values: dict[kernels.Kernel, list[float]] = {}
+    where = _launches._Dry(90)
+    real = kernels.launch
+
+    def launch(device: object, ladder: str, arguments: dict, picked: object = None, defines: object = None) -> object:
+        scalars = {k: v for k, v in arguments.items() if not kernels._is_array(v)}
+        dtype = next((v.dtype for k, v in arguments.items() if k not in scalars), gpudl.float32)
+        for rung in kernels.ladder(ladder):
+            if rung.backend == "cuda" and rung.traffic is not None and rung.takes(scalars, dtype, where):
+                values.setdefault(rung, []).append(rung.traffic(rung.scope(scalars, dtype, where)))
+        return real(device, ladder, arguments, picked, defines)
+
+    with pytest.MonkeyPatch.context() as m, warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        m.setattr(kernels, "launch", launch)
+        m.setattr(kernels.Kernel, "prepare", lambda *_: lambda values: None)
+        for work in _launches._work(where):
+            try:
+                work()
+            except (NotImplementedError, gpudl.KernelError):
+                pass  # an op, or a dtype, that the CPU alone computes
+    for rungs in kernels.ladders().values():
+        for rung in (r for r in rungs if r.backend == "cuda"):
+            if rung.traffic is None and rungs.name.startswith(("cumsum.", "prod.", "var.", "index.", "argmax.")):
+                continue
+            assert rung.traffic is not None, f"{rung!r} states no traffic"
+            assert values.get(rung), f"no launch of the registry reaches {rung!r}"
+            assert all(np.isfinite(v) and v >= 0 for v in values[rung]) and max(values[rung]) > 0, f"{rung!r}: traffic {min(values[rung])}"
+        rungs._chosen.clear()
+        for rung in rungs:
+            rung._plans = {key: plan for key, plan in rung._plans.items() if key[0] is not where}
 
 
 # --------------------------------------------------------------------------------------------------------------------- repeatable bits
