@@ -170,7 +170,8 @@ class Kernel:
     name          the rung's, where one source has several records (tiles for another class of shapes); else the source's
     smem          dynamic shared memory, bytes
     scalars       kernel parameters that follow from the launch's own: name -> function (how many slices K is cut into)
-    workspace     scratch arrays by parameter name: function -> (shape, dtype or "acc"; "acc" is acc_t: float32, float64, int64)
+    workspace     scratch arrays by parameter name: function -> (shape, dtype or "acc"; "acc" is acc_t: float32, float64, int64); with a third
+                  element "kept" the array was zeroed once and stays: the kernel must leave it zero. Each stream has its own
     align         bytes that every pointer must be a multiple of (an input that is not is copied)
     strided       parameters that take any strides (the op passes them as scalars); all others are C-contiguous
     arch          smallest compute capability, as 80 for sm_80; a string such as "90a" is that one only
@@ -217,6 +218,7 @@ class Kernel:
         self.precision, self.spills, self.tiles = precision, spills, tiles
         self.ladder: Ladder
         self._plans: dict[Any, Any] = {}
+        self._kept: dict[Any, Any] = {}
         self.launches = 0  # launches so far in this process
 
     def __repr__(self) -> str:
@@ -280,8 +282,8 @@ class Kernel:
             plan = self._plans[key] = self._plan(device, arguments, arrays, defines)
         copies, workspace, launches = plan
         values = dict(arguments)
-        for name, shape, dtype in workspace:
-            values[name] = device.empty(shape, dtype)
+        for name, shape, dtype, kept in workspace:
+            values[name] = self._zeroed(device, name, shape, dtype) if kept else device.empty(shape, dtype)
         for name in copies:
             values[name] = contiguous(device, values[name])
         if self.align > 1:
@@ -293,6 +295,14 @@ class Kernel:
             run([casts[n] if n in casts else values[n] for n in names])
         if "flag" in arguments and device.type == "emulator":
             device.check_flag()
+
+    def _zeroed(self, device: Device, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+        """The array that this stream's launches of these sizes find as the last one has left it."""
+        key = (device, name, shape, dtype, device.xp.cuda.get_current_stream().ptr if device.type == "cuda" else 0)
+        if key not in self._kept:
+            self._kept[key] = device.empty(shape, dtype)
+            fill(device, self._kept[key].view(np.int32), 0)
+        return self._kept[key]
 
     def _aligned(self, device: Device, array: Any, name: str, launches: Any) -> Any:
         if array.size == 0 or pointer(array) % self.align == 0:
@@ -314,9 +324,9 @@ class Kernel:
         acc = _accumulator(dtype)
         workspace = []
         for name, formula in self.workspace.items():
-            shape, kind = formula(scope)
-            workspace.append((name, tuple(shape), acc if kind == "acc" else np.dtype(kind)))
-        scratch = {name: kind for name, _, kind in workspace}
+            shape, kind, *kept = formula(scope)
+            workspace.append((name, tuple(shape), acc if kind == "acc" else np.dtype(kind), bool(kept)))
+        scratch = {name: kind for name, _, kind, _ in workspace}
         copies: list[str] = []
         launches: list[Any] = []
         used: set[str] = set()

@@ -107,10 +107,10 @@ def test_channels_and_rows_and_columns_need_no_copy() -> None:
     ("shape", "dim", "rung"),
     [
         ((100, 6), 1, "01_naive"),  # a warp for six terms would idle
-        ((8, 100), 1, "02_warp_row"),
-        ((100, 70), 0, "05_two_pass_columns"),
-        ((16, 600), 0, "03_columns"),
-        ((100000,), 0, "04_two_pass"),
+        ((8, 100), 1, "04_warp_row"),
+        ((100, 70), 0, "07_two_pass_columns"),
+        ((16, 600), 0, "05_columns"),
+        ((100000,), 0, "08_vector"),
     ],
 )
 def test_the_dispatch_rule(shape: tuple[int, ...], dim: int, rung: str) -> None:

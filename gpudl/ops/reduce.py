@@ -31,52 +31,87 @@ def floor(A: int, B: int, P: int, Q: int, itemsize: int) -> int:
     return A * B * (P * Q + 1) * itemsize
 
 
+def in_parts(A: int, B: int, P: int, Q: int, pieces: int, itemsize: int) -> int:
+    return floor(A, B, P, Q, itemsize) + 2 * A * B * pieces * builtins.max(itemsize, 4)
+
+
+def choose(B: int, P: int, Q: int, sb: int, sq: int, pieces: int) -> str:
+    """The dispatch rule of reduce.forward: along which axis the lanes lie, and whether one block is enough for a result."""
+    if columns(B, sb, sq):
+        return "07_two_pass_columns" if pieces > 1 else "05_columns"
+    if pieces > 1:
+        return "08_vector" if P == 1 and sq == 1 else "06_two_pass"
+    return "01_naive" if P * Q <= 8 else "04_warp_row"
+
+
+run: dict[str, Any] = dict(BLOCK=BLOCK, dtypes=ALL, strided=("x",), when=lambda P, sq: P == 1 and sq == 1)  # a row is one run of memory
+several: dict[str, Any] = dict(grid=lambda results, pieces: (results, pieces), block=BLOCK)
+each: dict[str, Any] = dict(grid=lambda results: ceil_div(results, BLOCK), block=BLOCK)
 ladder(
     "reduce.forward",
     NumbaKernel("forward_naive", grid=lambda A, B: ceil_div(A * B, 64), block=64, **numba),
     NumbaKernel("forward_shared_tree", grid=lambda A, B: A * B, block=32, BLOCK=32, **numba),
     NumbaKernel("forward_warp_row", grid=lambda A, B: ceil_div(A * B, ROWS), block=(32, ROWS), ROWS=ROWS, **numba),
     Kernel("01_naive.cu", **naive, dtypes=ALL, traffic=floor),
-    Kernel("02_warp_row.cu", **warp, dtypes=ALL, traffic=floor),
-    Kernel("03_columns.cu", grid=lambda A, B: A * ceil_div(B, 32), block=(32, DEEP), ROWS=DEEP, dtypes=ALL, strided=("x",), traffic=floor),
     Kernel(
-        "04_two_pass.cu",
-        Step("reduce_parts", grid=lambda results, pieces: (results, pieces), block=BLOCK),
-        merge,
-        BLOCK=BLOCK,
-        dtypes=ALL,
-        strided=("x",),
-        workspace=parts,
-        traffic=floor,
+        "02_atomics.cu", Step("reduce_start", **each),
+        Step("reduce_add", grid=lambda A, B, P, Q: ceil_div(A * B * P * Q, BLOCK), block=BLOCK), Step("reduce_finish", **each),
+        BLOCK=BLOCK, dtypes=ALL, strided=("x",), deterministic=False, workspace={"total": lambda results: ((results,), "acc")},
+        traffic=lambda A, B, P, Q, itemsize: A * B * (P * Q * (itemsize + builtins.max(itemsize, 4)) + itemsize + 2 * builtins.max(itemsize, 4)),
+    ),
+    Kernel("03_shared_tree.cu", grid=lambda A, B: A * B, block=BLOCK, BLOCK=BLOCK, dtypes=ALL, strided=("x",), traffic=floor),
+    Kernel("04_warp_row.cu", **warp, dtypes=ALL, traffic=floor),
+    Kernel("05_columns.cu", grid=lambda A, B: A * ceil_div(B, 32), block=(32, DEEP), ROWS=DEEP, dtypes=ALL, strided=("x",), traffic=floor),
+    Kernel(
+        "06_two_pass.cu", Step("reduce_parts", **several), merge,
+        BLOCK=BLOCK, dtypes=ALL, strided=("x",), workspace=parts, traffic=in_parts,
     ),
     Kernel(
-        "05_two_pass_columns.cu",
-        Step("reduce_parts", grid=lambda A, B, pieces: (A * ceil_div(B, 32), pieces), block=(32, DEEP)),
-        merge,
-        BLOCK=BLOCK,
-        ROWS=DEEP,
-        dtypes=ALL,
-        strided=("x",),
-        workspace=parts,
-        traffic=floor,
+        "07_two_pass_columns.cu", Step("reduce_parts", grid=lambda A, B, pieces: (A * ceil_div(B, 32), pieces), block=(32, DEEP)), merge,
+        BLOCK=BLOCK, ROWS=DEEP, dtypes=ALL, strided=("x",), workspace=parts, traffic=in_parts,
     ),
-    choose=lambda B, P, Q, sb, sq, pieces: (
-        ("05_two_pass_columns" if pieces > 1 else "03_columns")
-        if columns(B, sb, sq)
-        else ("04_two_pass" if pieces > 1 else "01_naive" if P * Q <= 8 else "02_warp_row")
+    Kernel("08_vector.cu", Step("reduce_parts", **several), merge, **run, workspace=parts, traffic=in_parts),
+    Kernel(
+        "09_one_pass.cu", Step("reduce_fwd", **several), **run, traffic=in_parts,
+        workspace={**parts, "tickets": lambda results: ((results,), "uint32", "kept")},
     ),
-)
+    choose=choose,
+)  # fmt: skip
+picks = {
+    "values": lambda results, pieces: ((results, pieces), "acc"),
+    "places_of": lambda results, pieces: ((results, pieces), "int64"),
+}
+
+
+def picked(A: int, B: int, Q: int, itemsize: int) -> int:
+    return A * B * (Q * itemsize + itemsize + 8)
+
+
 ladder(
     "argmax.forward",
-    Kernel("01_naive.cu", **naive, dtypes=ALL),
-    Kernel("02_warp_row.cu", **warp, dtypes=ALL),
-    choose=lambda B, sb, sq, Q: "01_naive" if columns(B, sb, sq) or Q <= 8 else "02_warp_row",
-)
+    Kernel("01_naive.cu", **naive, dtypes=ALL, traffic=picked),
+    Kernel("02_warp_row.cu", **warp, dtypes=ALL, traffic=picked),
+    Kernel("03_block_row.cu", grid=lambda A, B: A * B, block=BLOCK, BLOCK=BLOCK, dtypes=ALL, strided=("x",), traffic=picked),
+    Kernel(
+        "04_two_pass.cu", Step("argmax_parts", **several), Step("argmax_merge", grid=lambda results: results, block=32),
+        BLOCK=BLOCK, dtypes=ALL, strided=("x",), workspace=picks,
+        traffic=lambda A, B, Q, pieces, itemsize: picked(A, B, Q, itemsize) + 2 * A * B * pieces * (builtins.max(itemsize, 4) + 8),
+    ),
+    choose=lambda B, sb, sq, Q, pieces: (
+        "01_naive" if columns(B, sb, sq) or Q <= 8 else "04_two_pass" if pieces > 1 else "03_block_row" if Q >= 8 * BLOCK else "02_warp_row"
+    ),
+)  # fmt: skip
 ladder(
     "argmax.backward",
-    Kernel("01_naive.cu", grid=lambda A, B: ceil_div(A * B, BLOCK), block=BLOCK, BLOCK=BLOCK, dtypes=FLOATS),
-    Kernel("02_flat.cu", grid=lambda A, B, Q: ceil_div(A * B * Q, BLOCK), block=BLOCK, BLOCK=BLOCK, dtypes=FLOATS),
-)
+    Kernel(
+        "01_naive.cu", grid=lambda A, B: ceil_div(A * B, BLOCK), block=BLOCK, BLOCK=BLOCK, dtypes=FLOATS,
+        traffic=lambda A, B, Q, itemsize: A * B * (Q * itemsize + itemsize + 8),
+    ),
+    Kernel(
+        "02_flat.cu", grid=lambda A, B, Q: ceil_div(A * B * Q, BLOCK), block=BLOCK, BLOCK=BLOCK, dtypes=FLOATS,
+        traffic=lambda A, B, Q, itemsize: A * B * (Q * (itemsize + 8) + itemsize),
+    ),
+)  # fmt: skip
 ladder(
     "var.forward",
     Kernel("01_naive.cu", **naive, traffic=lambda A, B, P, Q, itemsize: A * B * (2 * P * Q + 2) * itemsize),
@@ -84,10 +119,60 @@ ladder(
     Kernel("03_welford.cu", **warp, traffic=lambda A, B, P, Q, itemsize: A * B * (P * Q + 2) * itemsize),
     choose=lambda B, sb, sq, P, Q: "01_naive" if columns(B, sb, sq) or P * Q <= 8 else "03_welford",
 )
+
+
+def row_vectors(dims: Any, itemsize: int) -> bool:
+    """Whether x is contiguous and 16 of its bytes lie within one row: dy and mean repeat or run along rows of whole vectors."""
+    inner, outer = dims["ndim"][0] - 1, dims["ndim"][0] - 2
+    shape, stride = dims["shape"][0], dims["stride"][0]
+    return (
+        inner in (0, 1) and stride[0, inner] == 1 and (inner == 0 or stride[0, outer] == shape[inner]) and shape[inner] * itemsize % 16 == 0
+        and stride[1, inner] == stride[2, inner] <= 1
+    )  # fmt: skip
+
+
 ladder(
-    "var.backward", Kernel("01_naive.cu", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK, BLOCK=BLOCK, strided=("x", "dy", "mean"))
+    "var.backward",
+    Kernel(
+        "01_naive.cu",
+        grid=lambda size: ceil_div(size, BLOCK),
+        block=BLOCK,
+        BLOCK=BLOCK,
+        strided=("x", "dy", "mean"),
+        traffic=lambda size, itemsize: size * (3 * itemsize + builtins.max(itemsize, 4)),
+    ),
+    Kernel(
+        "02_vector.cu",
+        grid=lambda size, itemsize: ceil_div(size * itemsize, 16 * BLOCK),
+        block=BLOCK,
+        BLOCK=BLOCK,
+        align=16,
+        strided=("dy", "mean"),
+        when=row_vectors,
+        traffic=lambda size, dims, itemsize: (
+            size
+            * (2 * itemsize + (itemsize + builtins.max(itemsize, 4)) * (1 if dims["stride"][0, 1, dims["ndim"][0] - 1] else itemsize / 16))
+        ),
+    ),
 )
-ladder("prod.backward", Kernel("01_naive.cu", grid=lambda M: ceil_div(M, BLOCK), block=BLOCK, BLOCK=BLOCK))
+ladder(
+    "prod.backward",
+    Kernel(
+        "01_naive.cu",
+        grid=lambda M: ceil_div(M, BLOCK),
+        block=BLOCK,
+        BLOCK=BLOCK,
+        traffic=lambda M, R, itemsize: M * (5 * R + 1) * itemsize,
+    ),
+    Kernel(
+        "02_warp_scan.cu",
+        grid=lambda M: ceil_div(M, ROWS),
+        block=(32, ROWS),
+        ROWS=ROWS,
+        traffic=lambda M, R, itemsize: M * (5 * R + 32) * itemsize,
+    ),
+    choose=lambda R: "01_naive" if R <= 8 else "02_warp_scan",
+)
 ladder(
     "cumsum.forward",
     Kernel("01_naive.cu", **naive, dtypes=ALL),
@@ -168,6 +253,17 @@ def not_empty(op: str, input: Tensor, dim: tuple[int, ...], given: Any) -> None:
         raise RuntimeError(f"{hint}. Check numel() first") if given is None else IndexError(f"{hint} along dim {given}")
 
 
+def cut(device: Any, blocks: int, terms: int, enough: int) -> int:
+    """Pieces of each result: so many that the blocks fill the device, each with enough terms to do."""
+    return builtins.min(ceil_div(4 * device.sms, blocks), ceil_div(terms, enough))
+
+
+def moved(x: Any, dim: Any, size: int) -> int:
+    """Bytes of x and of a result of `size` bytes an element for each line over dim (None, an int or several)."""
+    over = [dim] if isinstance(dim, int) else dim or range(x.ndim)
+    return x.nbytes + x.size // builtins.max(math.prod(x.shape[d] for d in over) if x.ndim else 1, 1) * size
+
+
 # ------------------------------------------------------------------------------------------------------------------------- one form for most
 class Reduction(Op):
     """y = finish(merge of load(x) over dim): what one struct of kernels/reduce/reduce.cuh says. Params: dim (sorted axes), keepdim."""
@@ -188,8 +284,8 @@ class Reduction(Op):
             given, form = kept_and_reduced(self.device, x, dim)
             A, B, R = form["A"], form["B"], form["P"] * form["Q"]
             across = columns(B, form["sb"], form["sq"])
-            blocks = A * ceil_div(B, 32) if across else A * B  # enough of them to fill the device, each with enough to do
-            pieces = builtins.min(ceil_div(4 * self.device.sms, blocks), ceil_div(R, 8 * DEEP if across else 8 * BLOCK))
+            blocks = A * ceil_div(B, 32) if across else A * B
+            pieces = cut(self.device, blocks, R, 8 * DEEP if across else 8 * BLOCK)
             self.launch("reduce.forward", {"OP": self.kind}, x=given, y=y, **form, results=A * B, R=R, pieces=pieces)
         return self.keep(x, y)
 
@@ -197,8 +293,8 @@ class Reduction(Op):
         """Save what backward needs; returns y."""
         return y
 
-    def cost(x: Any, *args: Any, **kwargs: Any) -> Cost:  # noqa: N805
-        return Cost(bytes=x.nbytes, flops=x.size)
+    def cost(x: Any, dim: Any = None, *args: Any, **kwargs: Any) -> Cost:  # noqa: N805
+        return Cost(bytes=moved(x, dim, x.itemsize), flops=x.size)
 
 
 def shapes(rng: Any) -> Any:
@@ -380,6 +476,7 @@ class Prod(Reduction, name="prod"):
 
     def samples(rng: Any) -> Any:
         yield Sample(rng.normal(size=(3, 6)), dim=1)
+        yield Sample(rng.uniform(0.8, 1.2, size=(5, 70)), dim=1)
         yield Sample(np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 5.0]]), dim=1, _halves=True)
         yield Sample(rng.normal(size=(5, 3)), dim=0, keepdim=True)
         yield Sample(rng.normal(size=(2, 3)))
@@ -576,8 +673,8 @@ class Pick(Op):
     def backward_graph(self, dy: Tensor, index: Tensor, dim: int) -> Tensor:
         return PickBackward.apply(dy, index, shape=self.meta[0][0], dim=dim)
 
-    def cost(x: Any, *args: Any, **kwargs: Any) -> Cost:  # noqa: N805
-        return Cost(bytes=x.nbytes, flops=x.size)
+    def cost(x: Any, dim: Any = None, *args: Any, **kwargs: Any) -> Cost:  # noqa: N805
+        return Cost(bytes=moved(x, dim, x.itemsize + 8), flops=x.size)
 
 
 def pick(op: Op, x: Any, dim: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Any, Any]:
@@ -585,7 +682,8 @@ def pick(op: Op, x: Any, dim: tuple[int, ...], shape: tuple[int, ...]) -> tuple[
     y, index = op.device.empty(shape, x.dtype), op.device.empty(shape, int64)
     if y.size:
         given, form = kept_and_reduced(op.device, x, dim, limit=1)
-        op.launch("argmax.forward", {"OP": op.kind}, x=given, y=y, index=index, **form)  # type: ignore[attr-defined]
+        pieces = cut(op.device, y.size, form["Q"], 8 * BLOCK)
+        op.launch("argmax.forward", {"OP": op.kind}, x=given, y=y, index=index, **form, results=y.size, pieces=pieces)  # type: ignore[attr-defined]
     return y, index
 
 
@@ -668,14 +766,15 @@ class Argmax(Op, name="argmax"):
         yield Sample(rng.normal(size=(3, 70)), 1)
         yield Sample(rng.normal(size=(37, 5)), 0, True)
         yield Sample(rng.normal(size=(5, 6)).T)
+        yield Sample(rng.normal(size=5000))
         yield Sample(rng.normal(size=()))
 
     def errors() -> Any:
         yield Sample(np.zeros((2, 0)), 1), IndexError, r"argmax: the input is \(2, 0\); no element, no index"
         yield Sample(np.zeros((2, 3)), 2), IndexError, r"argmax: dim 2 is out of range"
 
-    def cost(x: Any, *args: Any, **kwargs: Any) -> Cost:
-        return Cost(bytes=x.nbytes, flops=x.size)
+    def cost(x: Any, dim: Any = None, *args: Any, **kwargs: Any) -> Cost:
+        return Cost(bytes=moved(x, dim, 8), flops=x.size)
 
 
 class Argmin(Argmax, name="argmin"):
@@ -865,6 +964,8 @@ class Var(Op, name="var"):
         yield Sample(rng.normal(size=(2, 3, 2, 3, 2, 2)), dim=(0, 2, 4))
         yield Sample(rng.normal(size=(6, 5)).T, dim=-1, unbiased=False)
         yield Sample(rng.normal(size=(7,)))
+        for dim in (0, 1, None):  # rows of whole vectors
+            yield Sample(rng.normal(size=(9, 16)), dim=dim)
 
     def errors() -> Any:
         yield Sample(np.zeros(3, np.int64)), TypeError, r"var: input is int64; a floating dtype is needed"

@@ -16,6 +16,7 @@ template <> __device__ __forceinline__ int64_t highest<int64_t>() { return 0x7ff
 template <typename X> __device__ __forceinline__ X nan_min(X a, X b) { return (a < b || a != a) ? a : b; }
 
 struct Sum {
+    static constexpr bool adds = true;  // merge is an addition
     static __device__ __forceinline__ acc_t start() { return 0; }
     static __device__ __forceinline__ acc_t load(T x) { return acc_t(x); }
     static __device__ __forceinline__ acc_t merge(acc_t a, acc_t b) { return a + b; }
@@ -29,14 +30,17 @@ struct SquareRoot : Sum {  // the Euclidean norm
     static __device__ __forceinline__ acc_t finish(acc_t a, int64_t) { return acc_t(sqrt_(double(a))); }
 };
 struct Prod : Sum {
+    static constexpr bool adds = false;
     static __device__ __forceinline__ acc_t start() { return 1; }
     static __device__ __forceinline__ acc_t merge(acc_t a, acc_t b) { return a * b; }
 };
 struct Max : Sum {
+    static constexpr bool adds = false;
     static __device__ __forceinline__ acc_t start() { return lowest<acc_t>(); }
     static __device__ __forceinline__ acc_t merge(acc_t a, acc_t b) { return nan_max(a, b); }
 };
 struct Min : Sum {
+    static constexpr bool adds = false;
     static __device__ __forceinline__ acc_t start() { return highest<acc_t>(); }
     static __device__ __forceinline__ acc_t merge(acc_t a, acc_t b) { return nan_min(a, b); }
 };
@@ -44,9 +48,11 @@ struct Count : Sum {  // elements that are not 0; NaN is not 0
     static __device__ __forceinline__ acc_t load(T x) { return acc_t(acc_t(x) != acc_t(0)); }
 };
 struct Any : Count {
+    static constexpr bool adds = false;
     static __device__ __forceinline__ acc_t merge(acc_t a, acc_t b) { return a > b ? a : b; }
 };
 struct All : Count {
+    static constexpr bool adds = false;
     static __device__ __forceinline__ acc_t start() { return 1; }
     static __device__ __forceinline__ acc_t merge(acc_t a, acc_t b) { return a < b ? a : b; }
 };

@@ -13,5 +13,7 @@ extern "C" __global__ void argmax_bwd(const T* __restrict__ dy, const int64_t* _
     const int64_t o = blockIdx.x * int64_t(BLOCK) + threadIdx.x;
     if (o >= A * B) return;
     dx += o / B * Q * B + o % B;
-    for (int64_t q = 0; q < Q; ++q) dx[q * B] = q == index[o] ? dy[o] : T(0.0f);
+    const int64_t place = index[o];
+    const T value = dy[o];
+    for (int64_t q = 0; q < Q; ++q) dx[q * B] = q == place ? value : T(0.0f);
 }

@@ -3,7 +3,8 @@
 // Computes   dx[a, q, b] = dy[a, b] where q = index[a, b], else 0; dx (A, Q, B), dy and index (A, B)
 // Launch     grid ceil(A*Q*B/BLOCK), block BLOCK
 // FLOPs      0
-// Traffic    sizeof(T)*A*B*Q + (sizeof(T) + 8)*A*B B, which is the floor: the reads of dy and index repeat in L1
+// Traffic    (sizeof(T) + 8)*A*B*Q + sizeof(T)*A*B B requested; floor sizeof(T)*A*B*Q + (sizeof(T) + 8)*A*B B: the reads of index
+//            repeat in L1
 // Since 01   coalesced stores; the price is two divisions an element
 // Numerics   exact
 // Source     the definition

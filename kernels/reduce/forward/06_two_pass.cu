@@ -1,10 +1,11 @@
-// 04_two_pass: many blocks share one result; a second launch merges what they found. For few results of many elements each.
+// 06_two_pass: many blocks share one result; a second launch merges what they found. For few results of many elements each.
 //
 // Computes   y[a, b] = finish(merge over p, q of load(x[a, b, p, q])); x of any strides (sa, sb, sp, sq), y (A, B); OP says what is done
 // Launch     reduce_parts: grid (A*B, pieces), block BLOCK, static smem 32*sizeof(acc_t) B; reduce_merge: grid ceil(A*B/BLOCK), block BLOCK
 // FLOPs      A*B*P*Q
 // Traffic    sizeof(T)*A*B*P*Q + 2*sizeof(acc_t)*A*B*pieces + sizeof(S)*A*B B; coalesced where sq = 1
-// Since 02   the whole GPU works on one row; the parts meet in memory and are merged in a fixed order, where atomics would make the order vary
+// Since 05   (of 04) the whole GPU works on one row; the parts meet in memory and are merged in a fixed
+//            order, where atomics (02) make the order vary
 // Numerics   fp32 (fp64 for double, int64 for integers); errors grow with P*Q/(pieces*BLOCK) + pieces; repeatable bit for bit
 // Source     Harris 2007, "Optimizing Parallel Reduction in CUDA" (NVIDIA)
 #include "reduce/reduce.cuh"

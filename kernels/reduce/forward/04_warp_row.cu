@@ -1,10 +1,11 @@
-// 02_warp_row: one warp a result, so that neighbouring lanes read neighbouring elements of a row.
+// 04_warp_row: one warp a result, so that neighbouring lanes read neighbouring elements of a row.
 //
 // Computes   y[a, b] = finish(merge over p, q of load(x[a, b, p, q])); x of any strides (sa, sb, sp, sq), y (A, B); OP says what is done
 // Launch     grid ceil(A*B/ROWS), block (32, ROWS): a warp a result
 // FLOPs      A*B*P*Q
 // Traffic    sizeof(T)*A*B*P*Q + sizeof(S)*A*B B, which is the floor, where sq = 1
-// Since 01   the lanes share a result: coalesced loads along the row, then a butterfly of shuffles
+// Since 03   a warp a result in place of a block: five shuffles, which exchange registers, in place of eight rounds of shared memory and
+//            barriers
 // Numerics   fp32 (fp64 for double, int64 for integers); 32 partial results, then a butterfly: errors grow with P*Q/32; repeatable bit for bit
 // Source     Luitjens 2014, "Faster Parallel Reductions on Kepler" (NVIDIA)
 #include "reduce/reduce.cuh"

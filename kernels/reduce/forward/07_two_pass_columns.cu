@@ -1,13 +1,13 @@
-// 05_two_pass_columns: the columns of 03 with the reduced axes cut into pieces, for a tall matrix with few columns.
+// 07_two_pass_columns: the columns of 05 with the reduced axes cut into pieces, for a tall matrix with few columns.
 //
 // Computes   y[a, b] = finish(merge over p, q of load(x[a, b, p, q])); x of any strides (sa, sb, sp, sq), y (A, B); OP says what is done
 // Launch     reduce_parts: grid (A*ceil(B/32), pieces), block (32, ROWS), static smem 32*ROWS*sizeof(acc_t) B;
 //            reduce_merge: grid ceil(A*B/BLOCK), block BLOCK
 // FLOPs      A*B*P*Q
 // Traffic    sizeof(T)*A*B*P*Q + 2*sizeof(acc_t)*A*B*pieces + sizeof(S)*A*B B; coalesced where sb = 1
-// Since 04   the lanes lie along the kept axis as in 03
+// Since 06   the lanes lie along the kept axis as in 05
 // Numerics   fp32 (fp64 for double, int64 for integers); errors grow with P*Q/(pieces*ROWS) + pieces; repeatable bit for bit
-// Source     03 and 04 together
+// Source     05 and 06 together
 #include "reduce/reduce.cuh"
 
 extern "C" __global__ void reduce_parts(const T* __restrict__ x, acc_t* __restrict__ parts, int64_t A, int64_t B, int64_t P, int64_t Q,

@@ -1,10 +1,10 @@
-// 03_columns: a warp covers 32 neighbouring results, for a reduction over leading axes (the bias gradient).
+// 05_columns: a warp covers 32 neighbouring results, for a reduction over leading axes (the bias gradient).
 //
 // Computes   y[a, b] = finish(merge over p, q of load(x[a, b, p, q])); x of any strides (sa, sb, sp, sq), y (A, B); OP says what is done
 // Launch     grid A*ceil(B/32), block (32, ROWS), static smem 32*ROWS*sizeof(acc_t) B
 // FLOPs      A*B*P*Q
 // Traffic    sizeof(T)*A*B*P*Q + sizeof(S)*A*B B, which is the floor, where sb = 1
-// Since 02   the lanes lie along the kept axis, which is the one that is contiguous here; the warps of a block share the reduced axes
+// Since 04   the lanes lie along the kept axis, which is the one that is contiguous here; the warps of a block share the reduced axes
 // Numerics   fp32 (fp64 for double, int64 for integers); ROWS partial results, merged in order; repeatable bit for bit
 // Source     the layout argument of Harris 2007, "Optimizing Parallel Reduction in CUDA" (NVIDIA), turned by 90 degrees
 #include "reduce/reduce.cuh"
