@@ -6,12 +6,14 @@ import sys
 
 import numpy as np
 import pytest
+from accesses import accesses
 
 import gpudl
-from gpudl import ops
+from gpudl import kernels, nn, ops
 from gpudl._errors import DtypeError, ShapeError
 from gpudl.autograd import Op
 from gpudl.kernels import FOLDER
+from gpudl.ops import chain
 from gpudl.ops._common import rectify, select
 from gpudl.ops.elementwise import Binary, Smooth, Smooth2, Unary
 
@@ -278,3 +280,115 @@ def test_aliases() -> None:
     x = gpudl.tensor([1.0, 2.0])
     assert ops.relu6(x * 9).tolist() == [6, 6] and gpudl.multiply(x, 2).tolist() == [2, 4] and gpudl.true_divide(x, 2).tolist() == [0.5, 1]
     assert x.clip(1.5).tolist() == [1.5, 2] and gpudl.clip(x, max=1.5).tolist() == [1, 1.5]
+
+
+# -------------------------------------------------------------------------------------------------------------------------- fused chains
+ONE_BY_ONE = {"relu": ops.relu, "gelu": ops.gelu, "gelu_tanh": ops.gelu_tanh, "silu": ops.silu, "softsign": ops.softsign,
+              "logsigmoid": ops.logsigmoid, "sigmoid": ops.sigmoid, "tanh": ops.tanh}  # fmt: skip
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator), pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_a_chain_gives_the_bits_of_its_ops(device: str, dtype: str) -> None:
+    """Forward and backward, in every dtype: one rounding too few (a product fused into a sum, a half kept in float) would show."""
+    rng = np.random.default_rng(4)
+    assert set(ONE_BY_ONE) == set(chain.ACTIVATIONS)
+    for i, name in enumerate([*ONE_BY_ONE, None]):
+        x, r, dy = (gpudl.tensor(rng.normal(size=(37, 11)), dtype=dtype, device=device) for _ in range(3))
+        b = gpudl.tensor(rng.normal(size=11), dtype=dtype, device=device)
+        leaves = [t.requires_grad_() for t in (x, b, r)]
+        gpudl.manual_seed(i)
+        v = ops.dropout(ONE_BY_ONE[name](x + b) if name else x + b, 0.3) + r
+        want = [v, *gpudl.autograd.grad(v, leaves, dy)]
+        for rung in ("01_naive", "02_vector"):
+            gpudl.manual_seed(i)
+            with kernels.use("bias_act_dropout_add.forward", rung), kernels.use("bias_act_dropout_add.backward", rung):
+                y = ops.bias_act_dropout_add(x, b, name, 0.3, residual=r)
+                got = [y, *gpudl.autograd.grad(y, leaves, dy)]
+            for w, g in zip(want, got, strict=True):
+                np.testing.assert_array_equal(g.detach().cpu()._array.astype(float), w.detach().cpu()._array.astype(float))
+
+
+def test_a_chain_that_does_not_train_drops_nothing() -> None:
+    x, r = gpudl.randn(4, 3), gpudl.randn(4, 3)
+    for y in (ops.bias_act_dropout_add(x, None, "relu", 0.9, training=False, residual=r), ops.bias_act_dropout_add(x, None, "relu", residual=r)):
+        np.testing.assert_array_equal(y.numpy(), np.maximum(x.numpy(), 0) + r.numpy())
+    assert (ops.bias_act_dropout_add(x, None, "relu", 1.0).numpy() == 0).all()
+    with pytest.raises(DtypeError, match="input is float32 and bias is float64"):
+        ops.bias_act_dropout_add(x, gpudl.ones(3, dtype="float64"))
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_activation_and_dropout_in_a_sequential_are_one_launch(dtype: str) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.GELU(), nn.Dropout(0.4)).to("emulator")
+    x = gpudl.tensor(np.random.default_rng(2).normal(size=(5, 3, 7)), dtype=dtype, device="emulator").requires_grad_()
+    runs = []
+    for fused in (True, False):
+        gpudl.manual_seed(9)
+        with nn.set_fusion_enabled(fused):
+            y = model(x)
+        assert (y.grad_fn.name == "bias_act_dropout_add") == fused
+        runs.append([y, *gpudl.autograd.grad(y, [x], y.detach())])
+    for one, other in zip(*runs, strict=True):
+        np.testing.assert_array_equal(one.detach().cpu().numpy(), other.detach().cpu().numpy())
+    with kernels.use("dropout.forward", "01_naive"):
+        assert model(x).grad_fn.name == "dropout"  # a rung that was asked for runs
+    model.eval()
+    assert model(x).grad_fn.name == "gelu"
+
+
+# --------------------------------------------------------------------------------------------------------- what a rung asks of memory
+def _dense(*shape: int, dtype: str = "float32") -> gpudl.Tensor:
+    return gpudl.tensor(np.random.default_rng(1).normal(size=shape), dtype=dtype, device="emulator").requires_grad_()
+
+
+def _forward(function, *inputs):
+    return lambda ladder, rung: lambda: function(*[t.detach() for t in inputs])
+
+
+def _backward(function, *inputs):
+    def prepare(ladder: str, rung: str):
+        with kernels.use(ladder, rung):  # backward launches what was picked at forward
+            y = function(*inputs)
+        return lambda: gpudl.autograd.grad(y, [t for t in inputs if t.requires_grad], y.detach())
+
+    return prepare
+
+
+def _traffic_cases():
+    x, z, bias, residual = _dense(64, 1024), _dense(64, 1024), _dense(1024), _dense(64, 1024)
+    condition = x.detach() > 0
+
+    def run(a, b, r):
+        return ops.bias_act_dropout_add(a, b, "gelu", 0.5, residual=r)
+
+    return {
+        "unary.forward": _forward(ops.relu, x), "unary.backward": _backward(ops.relu, x),
+        "binary.forward": _forward(ops.mul, x, z), "binary.backward": _backward(ops.mul, x, z),
+        "where.forward": _forward(lambda a, b: ops.where(condition, a, b), x, z),
+        "where.backward": _backward(lambda a, b: ops.where(condition, a, b), x, z),
+        "bias_act_dropout_add.forward": _forward(run, x, bias, residual), "bias_act_dropout_add.backward": _backward(run, x, bias, residual),
+        "dropout.forward": _forward(lambda a: ops.dropout(a, 0.5), x), "dropout.backward": _backward(lambda a: ops.dropout(a, 0.5), x),
+        "maxout.forward": _forward(lambda a: ops.maxout(a, 4), x), "maxout.backward": _backward(lambda a: ops.maxout(a, 4), x),
+        "random.fill": lambda ladder, rung: lambda: gpudl.rand(64, 1024, device="emulator"),
+        "adaptive_piecewise_linear.forward": _forward(ops.adaptive_piecewise_linear, _dense(8, 16, 256), _dense(3, 16), _dense(3, 16)),
+        "adaptive_piecewise_linear.backward": _backward(ops.adaptive_piecewise_linear, _dense(8, 16, 256), _dense(3, 16), _dense(3, 16)),
+    }  # fmt: skip
+
+
+TRAFFIC = ["unary", "binary", "where", "bias_act_dropout_add", "dropout", "maxout", "random", "adaptive_piecewise_linear"]
+STRIDED = ("01_naive", "02_flat", "02_whole")  # rungs that may ask for more sectors than they use: masks and pieces decide what is read
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("family", TRAFFIC)
+def test_bytes_are_those_of_the_record_and_vectors_waste_none(family: str) -> None:
+    for name, case in _traffic_cases().items():
+        for rung in kernels.ladder(name):
+            if name.split(".")[0] == family and rung.backend == "cuda":
+                asked, stated, lines = accesses(name, rung.name, case(name, rung.name))
+                assert abs(asked - stated) <= 0.05 * stated, f"{rung!r} asks for {asked} bytes and states {stated}"
+                if rung.name not in STRIDED and name != "adaptive_piecewise_linear.backward":
+                    waste = [line for line in lines if line.space == "global" and line.sectors > line.ideal_sectors]
+                    assert not waste, f"{rung!r}: {waste[0]}"

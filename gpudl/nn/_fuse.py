@@ -13,8 +13,8 @@ from typing import Any
 
 from gpudl import _dtypes, autograd, kernels, ops
 from gpudl._tensor import Tensor
-from gpudl.nn.activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
-from gpudl.nn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Linear, MaxPool2d
+from gpudl.nn.activation import ELU, GELU, LeakyReLU, LogSigmoid, ReLU, Sigmoid, SiLU, Softsign, Tanh
+from gpudl.nn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Linear, MaxPool2d
 
 _enabled: contextvars.ContextVar[bool] = contextvars.ContextVar("gpudl.nn.fusion", default=True)
 enabled = _enabled.get
@@ -26,6 +26,11 @@ _KINDS: dict[type, Callable[[Any], Any]] = {  # how ops.linear_act calls them; a
     GELU: lambda m: {"none": "gelu", "tanh": "gelu_tanh"}.get(m.approximate),
     LeakyReLU: lambda m: ("leaky_relu", m.negative_slope),
     ELU: lambda m: ("elu", m.alpha),
+}
+_CHAINS: dict[type, Callable[[Any], Any]] = {  # how ops.bias_act_dropout_add calls them
+    **{kind: name for kind, name in _KINDS.items() if kind not in (LeakyReLU, ELU)},
+    LogSigmoid: lambda _: "logsigmoid",
+    Softsign: lambda _: "softsign",
 }
 
 
@@ -75,12 +80,15 @@ def plan(modules: Sequence[Any]) -> list[tuple[Any, Any]]:
             run, length = linear_act, 2
         elif kinds[0] in (BatchNorm1d, BatchNorm2d) and kinds[1:2] == (ReLU,):
             run, length = norm_relu, 2
+        elif kinds[0] in _CHAINS and kinds[1:2] == (Dropout,):
+            run, length = act_dropout, 2
         steps.append((None, modules[at]) if run is None else (run, tuple(modules[at : at + length])))
         at += 1 if run is None else length
     return steps
 
 
 RELU = ("unary.forward", "unary.backward")  # ladders that a fused op does without
+DROPOUT = ("dropout.forward", "dropout.backward", *RELU)
 CONV_POOL = ("conv2d.forward", "max_pool2d.forward", "max_pool2d.backward", *RELU)
 
 
@@ -91,6 +99,8 @@ def _apart(modules: tuple[Any, ...], ladders: tuple[str, ...]) -> bool:
     for m in modules:
         own = m.__dict__
         if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"] or "forward" in own:
+            return True
+        if own.get("padding_mode", "zeros") != "zeros":
             return True
     return False
 
@@ -131,3 +141,11 @@ def norm_relu(x: Any, norm: Any, relu: Any) -> Any:
     out = ops.batch_norm_relu(x, *norm.arguments(x))
     norm.count()
     return out
+
+
+def act_dropout(x: Any, act: Any, drop: Any) -> Any:
+    kind = _CHAINS[type(act)](act)
+    changes = isinstance(x, Tensor) and x.device.kernels and _dtypes.is_float(x.dtype) and drop.training and drop.p > 0  # else nothing to gain
+    if kind is None or not changes or getattr(act, "inplace", False) or drop.inplace or _apart((act, drop), DROPOUT):
+        return drop(act(x))
+    return ops.bias_act_dropout_add(x, activation=kind, p=drop.p)

@@ -200,6 +200,7 @@ class BiasActDropoutAdd(Op, name="bias_act_dropout_add", function="_seeded"):
         n = rng.normal
         yield Sample(n(size=(3, 5)), n(size=5), "relu", 0.5, n(size=(3, 5)), _halves=False)  # of several ops, each rounds
         yield Sample(n(size=(2, 3, 4, 5)), n(size=3), "gelu", 0.25, None, 1, _halves=False)
+        yield Sample(n(size=(5, 16)), n(size=16), "gelu", 0.25, n(size=(5, 16)), _halves=False)
         yield Sample(n(size=(7, 9)), None, "silu", 0.1, n(size=(7, 9)), _halves=False)
         yield Sample(n(size=(9, 7)), n(size=7), "tanh", 0.0, None, _halves=False)
         yield Sample(n(size=(60, 20)), n(size=20), None, 0.5, n(size=(60, 20)), _halves=False)

@@ -40,3 +40,19 @@ struct Channel {
         }
     }
 };
+
+// The biases of N neighbours of x, as one load where they are neighbours themselves.
+template <int N> __device__ __forceinline__ Vec<T, N> biases(const T* bias, Channel& channel) {
+    Vec<T, N> found;
+    if (channel.I == 1 && channel.K % N == 0) {
+        found = *reinterpret_cast<const Vec<T, N>*>(bias + channel.k);
+        channel.k = channel.k + N == channel.K ? 0 : channel.k + N;
+    } else {
+        #pragma unroll
+        for (int k = 0; k < N; ++k) {
+            found.v[k] = bias[channel.k];
+            channel.next();
+        }
+    }
+    return found;
+}

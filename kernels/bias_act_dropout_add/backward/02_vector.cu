@@ -18,17 +18,15 @@ extern "C" __global__ void chain_back(const T* __restrict__ dy, const T* __restr
     const int64_t step = gridDim.x * int64_t(BLOCK), start = blockIdx.x * int64_t(BLOCK) + threadIdx.x, vectors = size / N;
     for (int64_t g = start; g < vectors; g += step) {
         const Vec<T, N> grad = reinterpret_cast<const Vec<T, N>*>(dy)[g];
-        Vec<T, N> in, out;
+        Vec<T, N> in, b, out;
         Vec<bool, N> kept;
         if (!LINEAR) in = reinterpret_cast<const Vec<T, N>*>(x)[g];
         if (DROP) kept = reinterpret_cast<const Vec<bool, N>*>(mask)[g];
         Channel channel(g * N, K, I);
+        if (BIAS && !LINEAR) b = biases<N>(bias, channel);
         #pragma unroll
-        for (int k = 0; k < N; ++k) {
-            const acc_t b = BIAS && !LINEAR ? acc_t(bias[channel.k]) : acc_t(0);
-            out.v[k] = chain_bwd(grad.v[k], LINEAR ? T(0) : in.v[k], b, DROP ? kept.v[k] : true, scale);
-            if (BIAS) channel.next();
-        }
+        for (int k = 0; k < N; ++k)
+            out.v[k] = chain_bwd(grad.v[k], LINEAR ? T(0) : in.v[k], BIAS && !LINEAR ? acc_t(b.v[k]) : acc_t(0), DROP ? kept.v[k] : true, scale);
         reinterpret_cast<Vec<T, N>*>(dx)[g] = out;
     }
     for (int64_t i = vectors * N + start; i < size; i += step) {

@@ -35,14 +35,12 @@ extern "C" __global__ void chain(const T* __restrict__ x, const T* __restrict__ 
             #pragma unroll
             for (int part = 0; part < GROUP; part += N) {
                 const Vec<T, N> in = *reinterpret_cast<const Vec<T, N>*>(x + first + part);
-                Vec<T, N> other, out;
+                Vec<T, N> other, b, out;
+                if (BIAS) b = biases<N>(bias, channel);
                 if (ADD) other = *reinterpret_cast<const Vec<T, N>*>(residual + first + part);
                 #pragma unroll
-                for (int k = 0; k < N; ++k) {
-                    const acc_t b = BIAS ? acc_t(bias[channel.k]) : acc_t(0);
-                    out.v[k] = chain_fwd(in.v[k], b, kept[part + k], scale, ADD ? acc_t(other.v[k]) : acc_t(0));
-                    if (BIAS) channel.next();
-                }
+                for (int k = 0; k < N; ++k)
+                    out.v[k] = chain_fwd(in.v[k], BIAS ? acc_t(b.v[k]) : acc_t(0), kept[part + k], scale, ADD ? acc_t(other.v[k]) : acc_t(0));
                 *reinterpret_cast<Vec<T, N>*>(y + first + part) = out;
             }
             if (DROP) {
