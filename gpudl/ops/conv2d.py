@@ -723,6 +723,15 @@ def launch_wgrad(op: Op, x: Any, dy: Any, stride: Any, pad: Any, dilation: Any, 
     return dw
 
 
+def _result(x: Any, w: Any, stride: Any, padding: Any, dilation: Any) -> tuple[int, int]:
+    """(P, Q) from the public function's arguments."""
+    spans = [(r - 1) * d + 1 for r, d in zip(w.shape[2:], pair("conv2d", "dilation", dilation, 1))]
+    strides = pair("conv2d", "stride", stride, 1)
+    pads = [s - 1 if padding == "same" else 0 for s in spans] if isinstance(padding, str) else [2 * p for p in pair("conv2d", "padding", padding, 0)]
+    P, Q = [(h + t - span) // s + 1 for h, t, span, s in zip(x.shape[-2:], pads, spans, strides)]
+    return P, Q
+
+
 class Conv2d(Op, name="conv2d", function="_conv2d"):
     ladders = ("conv2d.forward", "conv2d.dgrad", "conv2d.wgrad", "epilogue.backward")
 
@@ -809,10 +818,7 @@ class Conv2d(Op, name="conv2d", function="_conv2d"):
         yield Sample(z((2, 1, 8, 8), np.int64), z((4, 1, 3, 3), np.int64), None, *none), TypeError, r"conv2d: input is int64; a floating"
 
     def cost(x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int, act: Any) -> Cost:
-        spans = [(r - 1) * d + 1 for r, d in zip(w.shape[2:], pair("conv2d", "dilation", dilation, 1))]
-        strides = pair("conv2d", "stride", stride, 1)
-        pads = [s - 1 if padding == "same" else 0 for s in spans] if isinstance(padding, str) else [2 * p for p in pair("conv2d", "padding", padding, 0)]
-        P, Q = [(h + t - span) // s + 1 for h, t, span, s in zip(x.shape[-2:], pads, spans, strides)]
+        P, Q = _result(x, w, stride, padding, dilation)
         y = (x.shape[0] if x.ndim == 4 else 1) * len(w) * P * Q
         return Cost(bytes=x.nbytes + w.nbytes + y * x.itemsize, flops=2 * y * w[0].size)
 
@@ -907,9 +913,11 @@ class Conv2dPool(Op, name="conv2d_relu_max_pool2d"):
         )
         yield Sample(z((2, 3, 4, 4)), z((4, 3, 3, 3)), pool_kernel_size=3), ShapeError, r"the window spans \(3, 3\) and the padded image is \(2, 2\)"
 
-    def cost(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, **pool: Any) -> Cost:
-        middle = Conv2d.cost(x, w, b, stride, padding, dilation, groups, None)
-        return Cost(bytes=x.nbytes + w.nbytes, flops=middle.flops)
+    def cost(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, **window: Any) -> Cost:
+        P, Q = _result(x, w, stride, padding, dilation)
+        middle = np.broadcast_to(np.zeros((), x.dtype), (x.shape[0] if x.ndim == 4 else 1, len(w), P, Q))  # takes no memory, here and there
+        pooled = pool.MaxPool2d.cost(middle, **{name.removeprefix("pool_"): value for name, value in window.items()})
+        return Cost(bytes=x.nbytes + w.nbytes + pooled.bytes - middle.nbytes, flops=2 * middle.size * w[0].size)
 
 
 class Conv2dDgrad(Op, name="conv2d_dgrad", function="_dgrad"):
