@@ -32,18 +32,20 @@ LAST = {_dtypes.float16: 2.0**-11, _dtypes.bfloat16: 2.0**-8}
 POISON_INTEGER = 77
 
 
-def allowed(dtype: np.dtype, want: Any, length: int, xp: Any = np, saved: bool = False) -> Any:
+def allowed(dtype: np.dtype, want: Any, length: int, xp: Any = np, saved: bool = False, precision: str = "ieee") -> Any:
     """Error allowed in a sum of `length` terms: 2 eps sqrt(length) of its scale, and the last place of the result's dtype for its rounding
     (after Higham & Mary 2019, doi:10.1137/18M1226312). TF32 inputs, whose error is near 3e-4, overshoot it up to lengths of some thousands.
-    saved: computed from values that a forward kept rounded to a half, whose rounding a difference shows in full."""
+    saved: computed from values that a forward kept rounded to a half, whose rounding a difference shows in full.
+    precision: "tf32" where factors were rounded to that, 2^-11 each: errors that add up as the terms do, so they count once, eight times."""
     eps = 2.0**-52 if dtype == _dtypes.float64 else 2.0**-23
     scale = xp.abs(want)
     top = float(scale.max()) if want.size else 0.0
-    return (8 * eps * math.sqrt(max(length, 64)) + (8 if saved else 2) * LAST.get(dtype, eps)) * (xp.maximum(scale, top / 8) + 1e-30)
+    inputs = 8 * 2.0**-11 if precision == "tf32" else 0.0
+    return (8 * eps * math.sqrt(max(length, 64)) + (8 if saved else 2) * LAST.get(dtype, eps) + inputs) * (xp.maximum(scale, top / 8) + 1e-30)
 
 
 def judge(got: Sequence[Any], want: Sequence[Any], dtype: Any, length: int = 0, largest: int = 0, kinked: bool = False, xp: Any = np,
-          saved: bool = False) -> Judgement:  # fmt: skip
+          saved: bool = False, precision: str = "ieee") -> Judgement:  # fmt: skip
     """Results against the reference's. length: terms in the longest sum; by default as many as inputs (`largest` elements) meet in one output.
 
     kinked: few values may be far off if all are finite and the norm of the error is below 1% (a tile of 1/10000 that is missing exceeds that).
@@ -69,7 +71,7 @@ def judge(got: Sequence[Any], want: Sequence[Any], dtype: Any, length: int = 0, 
         g64, w64 = (xp.asarray(np.asarray(v, np.float32) if v.dtype in LAST else v).astype(np.float64) for v in (g, w))
         finite = xp.isfinite(w64)
         same = (g64 == w64) | (xp.isnan(g64) & xp.isnan(w64))
-        limit = allowed(dtype, xp.where(finite, w64, 0), max(length, largest // w.size), xp, saved)
+        limit = allowed(dtype, xp.where(finite, w64, 0), max(length, largest // w.size), xp, saved, precision)
         with np.errstate(invalid="ignore", over="ignore"):
             error = xp.abs(g64 - w64)
             good = same | (error <= limit)  # NaN is no number that is <= another

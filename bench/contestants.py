@@ -137,6 +137,8 @@ class Gpudl(Contestant):
     def __init__(self, device: str = "cpu", ladder: str = "", rung: str = "", sanitize: bool = False):
         self.device, self.ladder, self.rung, self.sanitize = gpudl.device(device), ladder, rung, sanitize
         self.name = f"gpudl {ladder.rpartition('.')[2] + '/' if ladder else ''}{rung}".strip() if rung else "gpudl"
+        if rung and kernels.ladder(ladder)[rung].precision == "tf32":  # "tf32x3" has float32's accuracy, and float32 opponents
+            self.precision = "tf32"
 
     def refuses(self, case: Case) -> str:
         if self.rung and _dtypes.as_dtype(case.dtype) not in kernels.ladder(self.ladder)[self.rung].dtypes:

@@ -98,7 +98,7 @@ def verify(who: Contestant, case: Case, sample: Any, seed: int, want: list[Any],
         second = runner.collect(runner.calls[0]())
     if isinstance(who, Gpudl) and not who.ran(before):
         raise _NotTaken(f"{who.ladder}/{who.rung} does not take this size")
-    verdicts = [judge(case, got, want, on_gpu) for got in (first, second)]
+    verdicts = [judge(case, got, want, on_gpu, who.precision) for got in (first, second)]
     return next((v for v in verdicts if not v.ok), verdicts[1]), runner
 
 
@@ -106,12 +106,13 @@ class _NotTaken(Exception):
     pass
 
 
-def judge(case: Case, got: list[Any], want: list[Any], on_gpu: bool = False) -> check.Judgement:
+def judge(case: Case, got: list[Any], want: list[Any], on_gpu: bool = False, precision: str = "ieee") -> check.Judgement:
     kinked = case.way == "backward" and (case.op.name in check.KINKED or case.op.name == "linear" and len(case.shape.args) > 3)
     xp: Any = np
     if on_gpu and sum(w.size for w in want if w is not None) > 1 << 20:
         import cupy as xp
-    return check.judge(got, want, case.dtype, case.length, max((a.size for a in case.shape.arrays), default=1), kinked, xp, case.way == "backward")
+    largest = max((a.size for a in case.shape.arrays), default=1)
+    return check.judge(got, want, case.dtype, case.length, largest, kinked, xp, case.way == "backward", precision)
 
 
 def memory_needed(case: Case, device: str) -> int:
@@ -264,7 +265,7 @@ def recheck(who: Contestant, case: Case, again: Any, seed: int, want_again: list
             timed.once()
             clock.synchronize()
             for raw in timed.outputs[:: max(1, len(timed.outputs) // 3)]:
-                verdict = judge(case, runner.collect(raw), want, clock.device == "cuda")
+                verdict = judge(case, runner.collect(raw), want, clock.device == "cuda", who.precision)
                 if not verdict.ok:
                     return verdict
         return verdict
