@@ -195,6 +195,7 @@ from gpudl.ops.index import (
     gather,
     hstack,
     index_add,
+    index_copy,
     index_select,
     masked_select,
     meshgrid,
@@ -219,6 +220,7 @@ from gpudl.ops.index import (
 )
 from gpudl.ops.log_softmax import log_softmax
 from gpudl.ops.matmul import addmm, bmm, dot, matmul, mm, mv, outer
+from gpudl.ops.one_d import adaptive_avg_pool1d, adaptive_max_pool1d, avg_pool1d, conv1d, conv_transpose1d, max_pool1d
 from gpudl.ops.reduce import (
     all,
     amax,

@@ -499,7 +499,6 @@ def test_the_lectures_class():
 
 def test_layer_errors():
     for make, message in (
-        (lambda: nn.Conv2d(3, 4, 3, padding_mode="reflect"), "padding_mode 'reflect' is not supported"),
         (lambda: nn.Embedding(3, 4, max_norm=1.0), "max_norm=1.0 is not supported"),
         (lambda: nn.Unflatten("name", (2, 3)), "named dimensions are not supported"),
         (lambda: nn.ConvTranspose2d(1, 1, 2)(gpudl.ones(1, 1, 3, 3), output_size=(5, 5)), "output_size is not supported"),
@@ -507,6 +506,13 @@ def test_layer_errors():
         with pytest.raises(NotImplementedError, match=message):
             make()
     for make, message in (
+        (lambda: nn.Conv2d(1, 1, 1, padding_mode="mirror"), "Conv2d: padding_mode 'mirror' is not known; there are 'zeros', 'reflect'"),
+        (lambda: nn.Conv1d(1, 1, 3, stride=2, padding="same"), r"Conv1d: padding='same' needs stride 1, not \(2,\)"),
+        (lambda: nn.Conv1d(1, 1, 3)(gpudl.ones(1, 1, 2, 5)), r"conv1d: input is \(1, 1, 2, 5\); \(N, C, L\) or \(C, L\) is needed"),
+        (lambda: nn.Conv2d(1, 1, 3, padding=3, padding_mode="reflect")(gpudl.ones(1, 1, 3, 3)), "pad: mode 'reflect' with widths .* needs more"),
+        (lambda: nn.functional.max_pool1d(gpudl.ones(1, 2, 4), (2, 2)), r"max_pool1d: kernel_size must be an integer or a tuple of one, not \(2, 2\)"),
+        (lambda: nn.functional.local_response_norm(gpudl.ones(2, 3), 2), r"local_response_norm: input is \(2, 3\); at least 3 dimensions"),
+        (lambda: nn.functional.local_response_norm(gpudl.ones(2, 3, 4), 0), "size must be an integer of at least 1, not 0"),
         (lambda: nn.Conv2d(3, 4, 3, groups=2), "in_channels = 3 must be divisible by groups = 2"),
         (lambda: nn.Conv2d(4, 3, 3, groups=2), "out_channels = 3 must be divisible"),
         (lambda: nn.Conv2d(3, 4, 3, groups=0), "groups must be a positive integer"),
@@ -936,3 +942,33 @@ def test_a_hook_may_rename_what_is_loaded() -> None:
     handle.remove()
     with pytest.raises(RuntimeError, match='Missing key.*"weight"'):
         layer.load_state_dict(given)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
+def test_convolution_along_one_axis_is_that_of_images_of_height_one(device: str) -> None:
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.integers(-3, 4, size=s).astype(np.float32) for s in ((2, 4, 9), (6, 2, 3), (6,)))
+    tensors = [gpudl.tensor(t, device=device, requires_grad=True) for t in (x, w, b)]
+    y = nn.functional.conv1d(*tensors, stride=2, padding=1, groups=2)
+    wide = np.pad(x, ((0, 0), (0, 0), (1, 1)))
+    want = np.stack([b[k] + sum((wide[:, 2 * (k // 3) : 2 * (k // 3) + 2, s : s + 9 : 2] * w[k, :, s, None]).sum(1) for s in range(3)) for k in range(6)], 1)
+    assert y.tolist() == want.tolist()
+    dy = rng.integers(-2, 3, size=y.shape).astype(np.float32)
+    gx, gw, gb = gpudl.autograd.grad(y, tensors, gpudl.tensor(dy, device=device))
+    assert gb.tolist() == dy.sum((0, 2)).tolist()
+    assert (gx * tensors[0]).sum().item() == (gw * tensors[1]).sum().item() == ((want - b[None, :, None]) * dy).sum()  # linear in either
+    pooled = nn.functional.max_pool1d(tensors[0], 3, 2, return_indices=True)
+    assert pooled[0].tolist() == np.maximum(np.maximum(x[..., :-2:2], x[..., 1:-1:2]), x[..., 2::2]).tolist()
+    assert np.take_along_axis(x, pooled[1].cpu().numpy(), 2).tolist() == pooled[0].tolist()
+
+
+def test_a_fused_convolution_keeps_its_padding_mode() -> None:
+    conv = nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")
+    x = gpudl.randn(2, 1, 5, 6)
+    for model in (nn.Sequential(conv, nn.ReLU()), nn.Sequential(conv, nn.ReLU(), nn.MaxPool2d(2))):
+        want = x
+        for layer in model:
+            want = layer(want)
+        assert model(x).tolist() == want.tolist()
+    padded = nn.functional.pad(x, (1, 1, 1, 1), "reflect")
+    assert conv(x).tolist() == nn.functional.conv2d(padded, conv.weight, conv.bias).tolist()

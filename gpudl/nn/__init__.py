@@ -29,12 +29,17 @@ from gpudl.nn.activation import (
 )
 from gpudl.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from gpudl.nn.layers import (
+    AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
     AdaptiveMaxPool2d,
+    AvgPool1d,
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
+    Conv1d,
     Conv2d,
+    ConvTranspose1d,
     ConvTranspose2d,
     Dropout,
     Dropout1d,
@@ -48,6 +53,8 @@ from gpudl.nn.layers import (
     InstanceNorm3d,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
+    MaxPool1d,
     MaxPool2d,
     Unflatten,
 )

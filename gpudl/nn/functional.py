@@ -7,18 +7,24 @@ import warnings
 from typing import Any
 
 from gpudl import ops
+from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import no_grad
 from gpudl.ops import (
+    adaptive_avg_pool1d,
     adaptive_avg_pool2d,
+    adaptive_max_pool1d,
     adaptive_max_pool2d,
     adaptive_piecewise_linear,
+    avg_pool1d,
     avg_pool2d,
     batch_norm,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     celu,
+    conv1d,
     conv2d,
+    conv_transpose1d,
     conv_transpose2d,
     cross_entropy,
     dropout,
@@ -37,6 +43,7 @@ from gpudl.ops import (
     leaky_relu,
     linear,
     logsigmoid,
+    max_pool1d,
     max_pool2d,
     maxout,
     mish,
@@ -59,15 +66,20 @@ from gpudl.ops import (
 from gpudl.ops.index import rows
 
 __all__ = [
+    "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_piecewise_linear",
+    "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "conv1d",
     "conv2d",
+    "conv_transpose1d",
     "conv_transpose2d",
     "cross_entropy",
     "dropout",
@@ -87,8 +99,10 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "max_pool1d",
     "max_pool2d",
     "maxout",
     "mish",
@@ -155,6 +169,22 @@ def instance_norm(
             for running, batch in ((running_mean, mean.mean(0)), (running_var, var.mean(0))):
                 running.mul_(1 - momentum).add_((batch * momentum).to(running.dtype))
     return out
+
+
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """x / (k + alpha * m) ** beta for (N, C, L) or (N, C, H, W), ...; m is the mean of x^2 over `size` channels around each, zeros outside.
+
+    ShapeError for fewer than 3 dimensions, ValueError for a size below 1. Source: Krizhevsky, Sutskever & Hinton 2012 (AlexNet), section 3.3.
+    """
+    if input.ndim < 3:
+        raise ShapeError(f"local_response_norm: input is {tuple(input.shape)}; at least 3 dimensions, (N, C, ...), are needed")
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"local_response_norm: size must be an integer of at least 1, not {size!r}")
+    if not input.numel():
+        return input
+    squares = (input * input).reshape(input.shape[0], 1, input.shape[1], -1)
+    around = avg_pool2d(pad(squares, (0, 0, size // 2, (size - 1) // 2)), (size, 1), 1)
+    return input / (around.reshape(input.shape) * alpha + k) ** beta
 
 
 def embedding(

@@ -16,11 +16,6 @@ from gpudl.nn.module import Module
 from gpudl.nn.parameter import Parameter
 
 
-def pair(value: Any) -> Any:
-    """(2, 2) from 2; a pair stays as it is."""
-    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-
-
 def _empty(*shape: int, device: Any, dtype: Any) -> Parameter:
     return Parameter(_creation.empty(shape, device=device, dtype=dtype))
 
@@ -85,21 +80,45 @@ def _check_groups(layer: str, in_channels: int, out_channels: int, groups: int) 
             raise ValueError(f"{layer}: {name} = {channels} must be divisible by groups = {groups}")
 
 
-def _convolution_repr(conv: Any) -> str:
-    text = f"{conv.in_channels}, {conv.out_channels}, kernel_size={conv.kernel_size}, stride={conv.stride}"
-    for name, usual in (("padding", (0, 0)), ("dilation", (1, 1)), ("output_padding", (0, 0)), ("groups", 1)):
-        if getattr(conv, name, usual) != usual:
-            text += f", {name}={getattr(conv, name)}"
-    return text + (", bias=False" if conv.bias is None else "")
+def several(value: Any, n: int) -> tuple[Any, ...]:
+    """(2, 2) from 2 for n = 2; a tuple stays as it is."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * n
 
 
-class Conv2d(Module):
-    """2-D convolution (correlation) of x (N, in_channels, H, W) with weight (out_channels, in_channels/groups, *kernel_size).
+class _Convolution(Module):
+    """What Conv1d and Conv2d and their transposes share."""
 
-    padding: a number, a pair, 'valid' or 'same' (stride 1 only). padding_mode other than 'zeros' raises NotImplementedError; ValueError
-    where groups does not divide the channels. Start: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
-    """
+    dims: int  # 1 or 2
 
+    def _set_up(
+        self, weight: tuple[int, int], channels: tuple[int, int], kernel_size: Any, stride: Any, dilation: Any, groups: int, bias: bool,
+        padding_mode: str, **where: Any,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        _check_groups(type(self).__name__, *channels, groups)
+        self.in_channels, self.out_channels, self.groups, self.padding_mode = *channels, groups, padding_mode
+        self.kernel_size, self.stride, self.dilation = (several(v, self.dims) for v in (kernel_size, stride, dilation))
+        self.weight = _empty(*weight, *self.kernel_size, **where)
+        self.register_parameter("bias", _empty(self.out_channels, **where) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        _uniform_by_fan_in(self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        zeros, ones = (0,) * self.dims, (1,) * self.dims
+        for name, usual in (("padding", zeros), ("dilation", ones), ("output_padding", zeros), ("groups", 1)):
+            if getattr(self, name, usual) != usual:
+                text += f", {name}={getattr(self, name)}"
+        return (
+            text
+            + (", bias=False" if self.bias is None else "")
+            + (f", padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else "")
+        )
+
+
+class _Conv(_Convolution):
     def __init__(
         self,
         in_channels: int,
@@ -114,39 +133,60 @@ class Conv2d(Module):
         device: Any = None,
         dtype: Any = None,
     ):
-        super().__init__()
-        _check_groups("Conv2d", in_channels, out_channels, groups)
-        if padding_mode != "zeros":
-            raise NotImplementedError(f"Conv2d: padding_mode {padding_mode!r} is not supported, 'zeros' is; pad the input before")
+        name = type(self).__name__
+        _check_groups(name, in_channels, out_channels, groups)
+        if padding_mode not in ("zeros", "reflect", "replicate", "circular"):
+            raise ValueError(
+                f"{name}: padding_mode {padding_mode!r} is not known; there are 'zeros', 'reflect', 'replicate' and 'circular'"
+            )
         if isinstance(padding, str):
             if padding not in ("same", "valid"):
-                raise ValueError(f"Conv2d: padding {padding!r} is not known; use 'same', 'valid' or numbers")
-            if padding == "same" and pair(stride) != (1, 1):
-                raise ValueError(f"Conv2d: padding='same' needs stride 1, not {pair(stride)}")
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size, self.stride, self.dilation, self.groups = pair(kernel_size), pair(stride), pair(dilation), groups
-        self.padding = padding if isinstance(padding, str) else pair(padding)
-        self.padding_mode = padding_mode
-        self.weight = _empty(out_channels, in_channels // groups, *self.kernel_size, device=device, dtype=dtype)
-        self.register_parameter("bias", _empty(out_channels, device=device, dtype=dtype) if bias else None)
-        self.reset_parameters()
+                raise ValueError(f"{name}: padding {padding!r} is not known; use 'same', 'valid' or numbers")
+            if padding == "same" and any(s != 1 for s in several(stride, self.dims)):
+                raise ValueError(f"{name}: padding='same' needs stride 1, not {several(stride, self.dims)}")
+        self._set_up(
+            (out_channels, in_channels // groups), (in_channels, out_channels), kernel_size, stride, dilation, groups, bias, padding_mode,
+            device=device, dtype=dtype,
+        )  # fmt: skip
+        self.padding = padding if isinstance(padding, str) else several(padding, self.dims)
 
-    def reset_parameters(self) -> None:
-        _uniform_by_fan_in(self.weight, self.bias)
+    def _borders(self) -> list[int]:
+        """What functional.pad takes, for a padding mode other than zeros."""
+        sides = []
+        for i in reversed(range(self.dims)):
+            whole = self.dilation[i] * (self.kernel_size[i] - 1) if self.padding == "same" else 0
+            sides += [whole // 2, whole - whole // 2] if isinstance(self.padding, str) else [self.padding[i]] * 2
+        return sides
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        convolve = F.conv1d if self.dims == 1 else F.conv2d
+        if self.padding_mode == "zeros":
+            return convolve(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        if input.ndim not in (self.dims + 1, self.dims + 2):
+            raise ShapeError(
+                f"{type(self).__name__}: input is {tuple(input.shape)}; {self.dims + 2} dimensions are needed, or one less without a batch"
+            )
+        padded = F.pad(input, self._borders(), self.padding_mode)
+        return convolve(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
-    def extra_repr(self) -> str:
-        return _convolution_repr(self)
+
+class Conv1d(_Conv):
+    """1-D convolution (correlation) of x (N, in_channels, L) with weight (out_channels, in_channels/groups, *kernel_size); see Conv2d."""
+
+    dims = 1
 
 
-class ConvTranspose2d(Module):
-    """The transpose of Conv2d's map: x (N, in_channels, H, W), weight (in_channels, out_channels/groups, *kernel_size).
+class Conv2d(_Conv):
+    """2-D convolution (correlation) of x (N, in_channels, H, W) with weight (out_channels, in_channels/groups, *kernel_size).
 
-    padding_mode other than 'zeros' raises an error, as in PyTorch. Start: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in from weight.shape[1:].
+    padding: a number, a pair, 'valid' or 'same' (stride 1 only); padding_mode 'zeros', 'reflect', 'replicate' or 'circular'. ValueError for
+    others and where groups does not divide the channels. Start: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
     """
 
+    dims = 2
+
+
+class _ConvTranspose(_Convolution):
     def __init__(
         self,
         in_channels: int,
@@ -162,43 +202,55 @@ class ConvTranspose2d(Module):
         device: Any = None,
         dtype: Any = None,
     ):
-        super().__init__()
         if padding_mode != "zeros":
-            raise ValueError(f"ConvTranspose2d: only padding_mode 'zeros' is supported, not {padding_mode!r}")
-        _check_groups("ConvTranspose2d", in_channels, out_channels, groups)
-        self.in_channels, self.out_channels, self.groups, self.padding_mode = in_channels, out_channels, groups, padding_mode
-        self.kernel_size, self.stride, self.dilation = pair(kernel_size), pair(stride), pair(dilation)
-        self.padding, self.output_padding = pair(padding), pair(output_padding)
-        self.weight = _empty(in_channels, out_channels // groups, *self.kernel_size, device=device, dtype=dtype)
-        self.register_parameter("bias", _empty(out_channels, device=device, dtype=dtype) if bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        _uniform_by_fan_in(self.weight, self.bias)
+            raise ValueError(f"{type(self).__name__}: only padding_mode 'zeros' is supported, not {padding_mode!r}")
+        _check_groups(type(self).__name__, in_channels, out_channels, groups)
+        self._set_up(
+            (in_channels, out_channels // groups), (in_channels, out_channels), kernel_size, stride, dilation, groups, bias, padding_mode,
+            device=device, dtype=dtype,
+        )  # fmt: skip
+        self.padding, self.output_padding = several(padding, self.dims), several(output_padding, self.dims)
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
         if output_size is not None:
-            raise NotImplementedError("ConvTranspose2d: output_size is not supported; give output_padding to the constructor")
-        return F.conv_transpose2d(
-            input, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
-        )
-
-    def extra_repr(self) -> str:
-        return _convolution_repr(self)
+            raise NotImplementedError(f"{type(self).__name__}: output_size is not supported; give output_padding to the constructor")
+        convolve = F.conv_transpose1d if self.dims == 1 else F.conv_transpose2d
+        return convolve(input, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation)
 
 
-class MaxPool2d(Module):
-    """The largest value of each window; see `functional.max_pool2d`."""
+class ConvTranspose1d(_ConvTranspose):
+    """The transpose of Conv1d's map: x (N, in_channels, L), weight (in_channels, out_channels/groups, *kernel_size)."""
+
+    dims = 1
+
+
+class ConvTranspose2d(_ConvTranspose):
+    """The transpose of Conv2d's map: x (N, in_channels, H, W), weight (in_channels, out_channels/groups, *kernel_size).
+
+    padding_mode other than 'zeros' raises an error, as in PyTorch. Start: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in from weight.shape[1:].
+    """
+
+    dims = 2
+
+
+class _MaxPool(Module):
+    pool: Any
 
     def __init__(
-        self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, return_indices: bool = False, ceil_mode: bool = False
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
     ):
         super().__init__()
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
         self.padding, self.dilation, self.return_indices, self.ceil_mode = padding, dilation, return_indices, ceil_mode
 
     def forward(self, input: Tensor) -> Any:
-        return F.max_pool2d(
+        return self.pool(
             input, self.kernel_size, self.stride, self.padding, self.dilation, ceil_mode=self.ceil_mode, return_indices=self.return_indices
         )
 
@@ -207,6 +259,37 @@ class MaxPool2d(Module):
             f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
             f"ceil_mode={self.ceil_mode}"
         )
+
+
+class MaxPool1d(_MaxPool):
+    """The largest value of each window of (N, C, L); see `functional.max_pool1d`."""
+
+    pool = staticmethod(F.max_pool1d)
+
+
+class MaxPool2d(_MaxPool):
+    """The largest value of each window of (N, C, H, W); see `functional.max_pool2d`."""
+
+    pool = staticmethod(F.max_pool2d)
+
+
+class AvgPool1d(Module):
+    """The mean of each window of (N, C, L); see `functional.avg_pool1d`."""
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True):
+        super().__init__()
+        self.kernel_size, self.stride, self.padding = (
+            several(kernel_size, 1),
+            several(kernel_size if stride is None else stride, 1),
+            several(padding, 1),
+        )
+        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class AvgPool2d(Module):
@@ -234,32 +317,70 @@ class AvgPool2d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AdaptiveAvgPool2d(Module):
-    """The means of as many windows as output_size says; None keeps that extent."""
+class _AdaptiveAvgPool(Module):
+    pool: Any
 
     def __init__(self, output_size: Any):
         super().__init__()
         self.output_size = output_size
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(input, self.output_size)
+        return self.pool(input, self.output_size)
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
 
 
-class AdaptiveMaxPool2d(Module):
-    """The largest values of as many windows as output_size says; None keeps that extent."""
+class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+    """The means of output_size windows of (N, C, L)."""
+
+    pool = staticmethod(F.adaptive_avg_pool1d)
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+    """The means of as many windows of (N, C, H, W) as output_size says; None keeps that extent."""
+
+    pool = staticmethod(F.adaptive_avg_pool2d)
+
+
+class _AdaptiveMaxPool(Module):
+    pool: Any
 
     def __init__(self, output_size: Any, return_indices: bool = False):
         super().__init__()
         self.output_size, self.return_indices = output_size, return_indices
 
     def forward(self, input: Tensor) -> Any:
-        return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
+        return self.pool(input, self.output_size, self.return_indices)
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
+
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+    """The largest values of output_size windows of (N, C, L)."""
+
+    pool = staticmethod(F.adaptive_max_pool1d)
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+    """The largest values of as many windows of (N, C, H, W) as output_size says; None keeps that extent."""
+
+    pool = staticmethod(F.adaptive_max_pool2d)
+
+
+class LocalResponseNorm(Module):
+    """Each value divided by a power of the mean square over `size` neighbouring channels; see `functional.local_response_norm`."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 class _BatchNorm(Module):
@@ -494,13 +615,14 @@ class _InstanceNorm(Module):
 
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False, track_running_stats: bool = False,
-        device: Any = None, dtype: Any = None,
+        device: Any = None, dtype: Any = None, *, bias: bool = True,
     ):  # fmt: skip
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         for name in ("weight", "bias"):
-            self.register_parameter(name, _empty(num_features, device=device, dtype=dtype) if affine else None)
+            wanted = affine and (bias or name == "weight")
+            self.register_parameter(name, _empty(num_features, device=device, dtype=dtype) if wanted else None)
         for name in ("running_mean", "running_var"):
             self.register_buffer(name, _creation.empty(num_features, device=device, dtype=dtype) if track_running_stats else None)
         self.register_buffer("num_batches_tracked", _creation.zeros((), dtype=np.int64, device=device) if track_running_stats else None)
@@ -519,7 +641,9 @@ class _InstanceNorm(Module):
     def forward(self, input: Tensor) -> Tensor:
         kind = type(self).__name__
         if input.ndim not in self.dims:
-            raise ShapeError(f"{kind}: input is {tuple(input.shape)}; {self.dims[0]} dimensions are needed, or {self.dims[1]} without a batch")
+            raise ShapeError(
+                f"{kind}: input is {tuple(input.shape)}; {self.dims[0]} dimensions are needed, or {self.dims[1]} without a batch"
+            )
         alone = input.ndim == self.dims[1]
         x = input.unsqueeze(0) if alone else input
         if x.shape[1] != self.num_features:
@@ -557,7 +681,14 @@ class Embedding(Module):
     """Row i of weight (num_embeddings, embedding_dim) for each index i; row padding_idx starts at 0 and gets no gradient. Start: N(0, 1)."""
 
     def __init__(
-        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *, device: Any = None, dtype: Any = None, **options: Any
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        *,
+        device: Any = None,
+        dtype: Any = None,
+        **options: Any,
     ):
         super().__init__()
         for name, value in options.items():  # max_norm, norm_type, scale_grad_by_freq, sparse

@@ -22,6 +22,7 @@ from gpudl.ops.activation import (
     softsign,
 )
 from gpudl.ops.batch_norm import batch_norm, batch_norm_add_relu, batch_norm_relu
+from gpudl.ops.chain import bias_act_dropout_add
 from gpudl.ops.compose import (
     addcdiv,
     addcmul,
@@ -42,7 +43,6 @@ from gpudl.ops.compose import (
     unique,
     unique_consecutive,
 )
-from gpudl.ops.chain import bias_act_dropout_add
 from gpudl.ops.conv2d import conv2d, conv2d_relu, conv2d_relu_max_pool2d, conv_transpose2d
 from gpudl.ops.copy import clone, copy_, fill_, to
 from gpudl.ops.cross_entropy import cross_entropy, nll_loss
@@ -121,6 +121,7 @@ from gpudl.ops.index import (
     getitem,
     hstack,
     index_add,
+    index_copy,
     index_select,
     masked_select,
     meshgrid,
@@ -154,6 +155,7 @@ from gpudl.ops.linear import linear, linear_act
 from gpudl.ops.log_softmax import log_softmax
 from gpudl.ops.losses import binary_cross_entropy, binary_cross_entropy_with_logits, huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
 from gpudl.ops.matmul import addmm, bmm, dot, matmul, mm, mv, outer
+from gpudl.ops.one_d import adaptive_avg_pool1d, adaptive_max_pool1d, avg_pool1d, conv1d, conv_transpose1d, max_pool1d
 from gpudl.ops.pool import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
 from gpudl.ops.reduce import (
     all,
@@ -202,7 +204,9 @@ from gpudl.ops.view import (
 __all__ = [
     "layer_norm",
     "abs",
+    "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_piecewise_linear",
     "add",
@@ -216,6 +220,7 @@ __all__ = [
     "argmin",
     "argsort",
     "atan2",
+    "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
     "batch_norm_add_relu",
@@ -238,9 +243,11 @@ __all__ = [
     "clone",
     "concat",
     "concatenate",
+    "conv1d",
     "conv2d",
     "conv2d_relu",
     "conv2d_relu_max_pool2d",
+    "conv_transpose1d",
     "conv_transpose2d",
     "copy_",
     "cos",
@@ -283,6 +290,7 @@ __all__ = [
     "hstack",
     "huber_loss",
     "index_add",
+    "index_copy",
     "index_select",
     "isfinite",
     "isinf",
@@ -310,6 +318,7 @@ __all__ = [
     "matmul",
     "median",
     "max",
+    "max_pool1d",
     "max_pool2d",
     "maximum",
     "maxout",
