@@ -18,8 +18,11 @@ RUNGS = [k.name for k in kernels.ladder("matmul.forward") if k.backend == "cuda"
 HALVES = [name for name in RUNGS if gpudl.float32 not in kernels.ladder("matmul.forward")[name].dtypes]
 
 
-def emulated(array: np.ndarray, dtype: str = "float32") -> gpudl.Tensor:
-    return gpudl.tensor(array, dtype=dtype, device="emulator")
+ON_KERNELS = [pytest.param("emulator", marks=pytest.mark.emulator), pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+def emulated(array: np.ndarray, dtype: str = "float32", device: str = "emulator") -> gpudl.Tensor:
+    return gpudl.tensor(array, dtype=dtype, device=device)
 
 
 def close(got: gpudl.Tensor, want: np.ndarray, terms: int) -> None:
@@ -94,15 +97,15 @@ def test_fragments_have_no_bank_conflicts(rung: str, ta: bool, tb: bool) -> None
     assert any(line.space == "shared" and line.op == "load" for line in lines)
 
 
-@pytest.mark.emulator
-def test_tf32_rounds_its_factors_and_three_products_put_it_right() -> None:
+@pytest.mark.parametrize("device", ON_KERNELS)
+def test_tf32_rounds_its_factors_and_three_products_put_it_right(device: str) -> None:
     """Each factor of 12 is off by 2^-11 of itself at most, and off it is; 13 and the rungs without tensor cores hold float32's tolerance."""
     a, b = (rng.standard_normal(s).astype(np.float32) for s in ((70, 500), (500, 60)))
     exact, sizes = a.astype(float) @ b.astype(float), np.abs(a.astype(float)) @ np.abs(b)
     error = {}
     for rung in ("06_swizzle", "12_tf32", "13_tf32x3"):
         with kernels.use("matmul.forward", rung):
-            error[rung] = np.abs((emulated(a) @ emulated(b)).cpu().numpy() - exact)
+            error[rung] = np.abs((emulated(a, device=device) @ emulated(b, device=device)).cpu().numpy() - exact)
     assert (error["12_tf32"] <= 2.0**-10 * sizes).all()
     assert error["12_tf32"].max() >= 2.0**-16 * sizes.max()
     for rung in ("06_swizzle", "13_tf32x3"):
@@ -154,16 +157,16 @@ def test_how_work_is_cut() -> None:
     assert matmul.pieces(M=512, N=128, K=72, BM=128, BN=128, **args) == 0
 
 
-@pytest.mark.emulator
+@pytest.mark.parametrize("device", ON_KERNELS)
 @pytest.mark.parametrize("rung", RUNGS[4:])
 @pytest.mark.parametrize("shape", [(129, 259, 70), (260, 132, 36)])
-def test_products_of_several_tiles(rung: str, shape: tuple) -> None:
+def test_products_of_several_tiles(rung: str, shape: tuple, device: str) -> None:
     M, N, K = shape
     a, b = draw(2, M, K), draw(2, K, N)
-    dtype = dtype_of(rung)
+    where = dtype_of(rung), device
     with kernels.use("matmul.forward", rung):
-        close(emulated(a, dtype) @ emulated(b, dtype), a @ b, K)
-        close(emulated(a.swapaxes(1, 2).copy(), dtype).mT @ emulated(b.swapaxes(1, 2).copy(), dtype).mT, a @ b, K)
+        close(emulated(a, *where) @ emulated(b, *where), a @ b, K)
+        close(emulated(a.swapaxes(1, 2).copy(), *where).mT @ emulated(b.swapaxes(1, 2).copy(), *where).mT, a @ b, K)
 
 
 @pytest.mark.emulator

@@ -439,6 +439,7 @@ class Matmul(Op, name="matmul"):
         for m, k, p in [(1, 1, 1), (3, 5, 2), (17, 33, 9), (65, 20, 70), (2, 0, 3), (0, 4, 3), (3, 4, 0)]:
             yield Sample(n(size=(m, k)), n(size=(k, p)))
         yield Sample(n(size=(36, 24)), n(size=(24, 68)))  # 16-byte rows, in the gradients too
+        yield Sample(n(size=(5, 300)), n(size=(300, 6)))  # few results of long sums
         yield Sample(n(size=(33, 18)).T, n(size=(33, 35)))  # TN
         yield Sample(n(size=(18, 33)), n(size=(35, 33)).T)  # NT
         yield Sample(n(size=(33, 18)).T, n(size=(35, 33)).T)  # TT
