@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
+from accesses import accesses
 
 import gpudl
 from gpudl import _dtypes, kernels
@@ -129,3 +132,57 @@ def test_sizes_are_integers(size: tuple[object, ...]) -> None:
         with pytest.raises(TypeError, match="sizes must be integers"):
             make(*size)
     assert gpudl.zeros(np.int64(2), gpudl.tensor(3)).shape == (2, 3)
+
+
+# ------------------------------------------------------------------------------------------------------------ transposition, and bytes
+@pytest.mark.emulator
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8"])
+def test_a_transposed_copy_in_every_rung_and_shape(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    rungs = [r.name for r in kernels.ladder("copy.forward") if r.backend == "cuda"]
+    for shape, axes in [((33, 40), (1, 0)), ((1, 5), (1, 0)), ((2, 17, 3, 40), (0, 3, 1, 2)), ((3, 31, 2, 35), (2, 3, 0, 1)), ((64, 32), (1, 0))]:
+        x = rng.integers(0, 200, size=shape).astype(dtype)
+        for rung in rungs:
+            with kernels.use("copy.forward", rung), kernels.emulation(sanitize=True), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # 02 and 03 take runs alone
+                np.testing.assert_array_equal(gpudl.tensor(x, device="emulator").permute(*axes).clone().cpu().numpy(), x.transpose(axes))
+                into = gpudl.zeros(*shape, dtype=dtype, device="emulator").permute(*axes)  # what is written lies transposed
+                into.copy_(gpudl.tensor(np.ascontiguousarray(x.transpose(axes)), device="emulator"))
+                np.testing.assert_array_equal(into.cpu().numpy(), x.transpose(axes))
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(
+    ("rung", "turned", "sectors", "wavefronts"),
+    [("01_naive", True, 32, 0), ("04_tile", True, 4, 32), ("05_padded", True, 4, 1), ("02_flat", False, 4, 0), ("03_vector", False, 16, 0)],
+)
+def test_what_a_copy_asks_of_memory(rung: str, turned: bool, sectors: int, wavefronts: int) -> None:
+    """The lesson's numbers: sectors of the worst request of global memory, passes of the worst of shared memory."""
+    x = gpudl.tensor(np.random.default_rng(0).normal(size=(128, 96)), dtype="float32", device="emulator")
+    asked, stated, lines = accesses("copy.forward", rung, lambda: (x.T if turned else x).clone())
+    assert asked == stated == 2 * x.numel() * 4
+    assert max(line.sectors_per_request for line in lines if line.space == "global") == sectors
+    assert max((line.wavefronts_per_request for line in lines if line.space == "shared"), default=0) == wavefronts
+
+
+@pytest.mark.emulator
+def test_the_dispatch_rule_turns_squares_that_are_worth_it() -> None:
+    def ran(view: gpudl.Tensor) -> str:
+        return view.requires_grad_().clone().grad_fn.rungs["copy.forward"].name
+
+    x = gpudl.ones(2, 32, 20, device="emulator")
+    assert ran(x.detach().mT) == "05_padded" and ran(x.detach()[:, :, :3].mT) == "01_naive" and ran(x.detach()) == "03_vector"
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("rung", ["01_naive", "02_vector"])
+def test_what_a_fill_asks_of_memory(rung: str) -> None:
+    for dtype in ("float32", "float16", "int64", "bool"):
+        asked, stated, lines = accesses("fill.forward", rung, lambda dtype=dtype: gpudl.full((64, 64), 1, dtype=dtype, device="emulator"))
+        assert asked == stated == 64 * 64 * _dtypes.as_dtype(dtype).itemsize
+        assert all(line.sectors == line.ideal_sectors for line in lines)
+    with kernels.use("fill.forward", rung):
+        for size in (1, 15, 33, 1000):
+            base = gpudl.zeros(size + 5, device="emulator")
+            base[1 : size + 1].fill_(2.5)  # starts between two vectors
+            assert base.tolist() == [0] + [2.5] * size + [0] * 4

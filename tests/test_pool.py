@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from accesses import accesses
 
 import gpudl
 from gpudl import kernels, ops
 from gpudl._errors import ShapeError
+from gpudl.ops.pool import AvgPool2d, MaxPool2d, MaxTake
 
 rng = np.random.default_rng(8)
 DEVICES = ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)]
@@ -108,3 +110,76 @@ def test_adaptive_errors() -> None:
         ops.adaptive_avg_pool2d(gpudl.zeros(1, 2, 3, 3), (-1, 2))
     with pytest.raises(TypeError, match="adaptive_avg_pool2d: input is int64"):
         ops.adaptive_avg_pool2d(gpudl.zeros(1, 2, 3, 3, dtype="int64"), 2)
+
+
+# --------------------------------------------------------------------------------------------------------- what a rung asks of memory
+def _traffic_cases(args: tuple) -> dict:
+    x = gpudl.tensor(rng.standard_normal((4, 4, 32, 64)), dtype="float32", device="emulator").requires_grad_()
+
+    def backward(function: object) -> object:
+        def prepare(ladder: str, rung: str) -> object:
+            with kernels.use(ladder, rung):  # backward launches what was picked at forward
+                y = function(x, *args)
+            return lambda: gpudl.autograd.grad(y, [x], y.detach())
+
+        return prepare
+
+    def take(ladder: str, rung: str) -> object:
+        y = ops.max_pool2d(x, *args)
+        at = gpudl._tensor.wrap(y.grad_fn.saved["at"].array, x.device)
+        window = {k: y.grad_fn.params[k] for k in ("window", "stride", "pad", "dilation")}
+        return lambda: MaxTake.apply(x.detach(), at, **window)
+
+    return {
+        "max_pool2d.forward": lambda *_: lambda: ops.max_pool2d(x.detach(), *args), "max_pool2d.backward": backward(ops.max_pool2d),
+        "max_pool2d.take": take,
+        "avg_pool2d.forward": lambda *_: lambda: ops.avg_pool2d(x.detach(), *args), "avg_pool2d.backward": backward(ops.avg_pool2d),
+    }  # fmt: skip
+
+
+# Windows side by side; windows that overlap, whose rows and columns in the padding are missing from what all but the tiles state.
+@pytest.mark.emulator
+@pytest.mark.parametrize("args", [(2,), (3, 1, 1), (3, 2, 1)], ids=str)
+def test_bytes_are_those_of_the_record_and_vectors_waste_none(args: tuple) -> None:
+    for name, case in _traffic_cases(args).items():
+        for rung in kernels.ladder(name):
+            if rung.backend != "cuda" or (rung.name == "03_vector" and args != (2,)):
+                continue
+            asked, stated, lines = accesses(name, rung.name, case(name, rung.name))
+            exact = args == (2,) or rung.name == "04_tile"
+            assert abs(asked - stated) <= (0 if exact else 0.05 * stated), f"{rung!r} asks for {asked} bytes and states {stated}"
+            if rung.name == "03_vector":
+                assert all(line.sectors == line.ideal_sectors for line in lines if line.space == "global"), rung
+
+
+@pytest.mark.emulator
+def test_a_tile_reads_each_place_about_once() -> None:
+    """3 x 3 windows, one place apart: nine times the image without a tile."""
+    x = gpudl.tensor(rng.standard_normal((2, 2, 32, 64)), dtype="float32", device="emulator")
+    read = {}
+    for rung in ("02_offsets", "04_tile"):
+        lines = accesses("max_pool2d.forward", rung, lambda: ops.max_pool2d(x, 3, 1, 1)).lines
+        read[rung] = sum(line.bytes for line in lines if line.space == "global" and line.op == "load") / (4 * x.numel())
+    assert read["02_offsets"] > 8.5 and read["04_tile"] < 1.4
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("ladder", ["max_pool2d.forward", "max_pool2d.backward", "avg_pool2d.forward", "avg_pool2d.backward"])
+def test_the_dispatch_rule_picks_what_fits_the_windows(ladder: str) -> None:
+    function = ops.max_pool2d if ladder.startswith("max") else ops.avg_pool2d
+    tile = "04_tile" if ladder.startswith("max") else {"f": "01_naive", "b": "02_gather"}[ladder[11]]
+    plain = {"max_pool2d.forward": "02_offsets", "max_pool2d.backward": "02_gather", "avg_pool2d.forward": "01_naive", "avg_pool2d.backward": "02_gather"}
+    for args, width, wanted in [((2,), 8, "03_vector"), ((2,), 6, plain[ladder]), ((3, 1, 1), 8, tile), ((2, 3), 9, plain[ladder])]:
+        x = gpudl.tensor(rng.standard_normal((1, 2, 8, width)), dtype="float32", device="emulator").requires_grad_()
+        y = function(x, *args)
+        node = y.grad_fn
+        gpudl.autograd.grad(y, [x], y.detach(), retain_graph=True)
+        assert node.rungs[ladder].name == wanted, (args, width)
+
+
+def test_costs_count_what_is_read_and_what_is_written() -> None:
+    x = np.zeros((2, 3, 8, 6), np.float32)
+    places = 2 * 3 * 4 * 3
+    assert MaxPool2d.cost(x, 2).bytes == x.nbytes + places * (4 + 1)
+    assert MaxPool2d.cost(x, 2, return_indices=True).bytes == x.nbytes + places * (4 + 8)
+    assert AvgPool2d.cost(x, 2).bytes == AvgPool2d.cost(x, None, output_size=(4, 3)).bytes == x.nbytes + places * 4
