@@ -196,6 +196,7 @@ from gpudl.ops.index import (
     hstack,
     index_add,
     index_copy,
+    index_copy,
     index_select,
     masked_select,
     meshgrid,

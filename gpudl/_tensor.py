@@ -817,6 +817,7 @@ class Tensor:
     scatter_ = _method("scatter_")
     scatter_add = _method("scatter_add")
     index_add = _method("index_add")
+    index_copy = _method("index_copy")
 
     def masked_select(self, mask: Any) -> Tensor:
         return ops.masked_select(self, mask)
@@ -829,6 +830,7 @@ class Tensor:
     topk = _method("topk")
     scatter_add_ = _inplace("scatter_add")
     index_add_ = _inplace("index_add")
+    index_copy_ = _inplace("index_copy")
 
     # --- reductions
     sum = _method("sum")

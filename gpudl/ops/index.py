@@ -22,44 +22,85 @@ from gpudl.autograd import Cost, Op, Sample, no_grad
 from gpudl.kernels import Kernel, Step, ceil_div, ladder
 from gpudl.ops._common import axis, check_tensor, constant, numpy_names
 from gpudl.ops.copy import clone
+from gpudl.ops.elementwise import is_flat
 from gpudl.ops.reduce import ValuesIndices
 from gpudl.ops.view import inverse, reshape, unsqueeze
 
 BLOCK = 256
 CALM = 4096  # up to so many indices, walking through all of them for each element is cheap enough for a fixed order
+each: dict[str, Any] = dict(grid=lambda O, I, C: ceil_div(O * I * C, BLOCK), block=BLOCK)
+long = dict(grid=lambda O, I: O * I, block=BLOCK, BLOCK=BLOCK, dtypes=ALL, strided=("line",), when=lambda sc: sc == 0)  # a block a row
+
+
+def elements(O: int, I: int, C: int, itemsize: int) -> int:
+    """Bytes asked for where each element is read and written once, with an index of its own."""
+    return (2 * itemsize + 8) * O * I * C
+
+
+def in_rows(O: int, I: int, C: int, itemsize: int, BLOCK: int) -> int:
+    """The same where a block moves a row, and each of its threads asks for the row's index."""
+    return 2 * itemsize * O * I * C + 8 * BLOCK * O * I
+
+
+def by_rows(C: int, sc: int) -> str:
+    """The dispatch rule where a row has one index: whether it is long enough for a block."""
+    return "02_rows" if sc == 0 and C >= 64 else "01_naive"
+
+
 ladder(
     "index.linear",
-    Kernel("01_naive.cu", grid=lambda size: ceil_div(size, BLOCK), block=BLOCK, BLOCK=BLOCK, dtypes=_dtypes.INTEGERS, strided=("index",)),
+    Kernel(
+        "01_naive.cu",
+        grid=lambda size: ceil_div(size, BLOCK),
+        block=BLOCK,
+        BLOCK=BLOCK,
+        dtypes=_dtypes.INTEGERS,
+        strided=("index",),
+        traffic=lambda size, first, itemsize: size * (itemsize + (8 if first else 16)),
+    ),
+    Kernel(
+        "02_vector.cu",
+        grid=lambda size: ceil_div(size, 2 * BLOCK),
+        block=BLOCK,
+        BLOCK=BLOCK,
+        dtypes=_dtypes.INTEGERS,
+        when=lambda dims: is_flat(dims, 1, scalars=False),
+        traffic=lambda size, first, itemsize: size * (itemsize + (8 if first else 16)),
+    ),
 )
 ladder(
     "index.forward",
-    Kernel("01_naive.cu", grid=lambda O, I, C: ceil_div(O * I * C, BLOCK), block=BLOCK, BLOCK=BLOCK, dtypes=ALL, strided=("line",)),
-    Kernel(
-        "02_rows.cu",
-        grid=lambda O, I: O * I,
-        block=BLOCK,
-        BLOCK=BLOCK,
-        dtypes=ALL,
-        strided=("line",),
-        when=lambda sc: sc == 0,
-    ),
-    choose=lambda C, sc: "02_rows" if sc == 0 and C >= 64 else "01_naive",
+    Kernel("01_naive.cu", **each, BLOCK=BLOCK, dtypes=ALL, strided=("line",), traffic=elements),
+    Kernel("02_rows.cu", **long, traffic=in_rows),
+    choose=by_rows,
 )
-each = dict(grid=lambda O, I, C: ceil_div(O * I * C, BLOCK), block=BLOCK)
 ladder(
     "index.backward",
-    Kernel("01_walk.cu", grid=lambda O, K, C: ceil_div(O * K * C, BLOCK), block=BLOCK, BLOCK=BLOCK, strided=("line",)),
+    Kernel(
+        "01_walk.cu",
+        grid=lambda O, K, C: ceil_div(O * K * C, BLOCK),
+        block=BLOCK,
+        BLOCK=BLOCK,
+        strided=("line",),
+        traffic=lambda O, K, I, C, itemsize: 8 * O * K * I * C + itemsize * O * I * C + max(itemsize, 4) * O * K * C,
+    ),
     Kernel(
         "02_atomic.cu",
         Step("index_clear", grid=lambda O, K, C: ceil_div(O * K * C, BLOCK), block=BLOCK),
-        Step("index_bwd", **each),  # type: ignore[arg-type]
+        Step("index_bwd", **each),
         BLOCK=BLOCK,
         strided=("line",),
         deterministic=False,
+        traffic=lambda O, K, I, C, itemsize: (itemsize + 8 + max(itemsize, 4)) * O * I * C + max(itemsize, 4) * O * K * C,
     ),
     choose=lambda I: "01_walk" if I <= CALM else "02_atomic",
 )
-ladder("index.write", Kernel("01_naive.cu", **each, BLOCK=BLOCK, dtypes=ALL, strided=("line",)))
+ladder(
+    "index.write",
+    Kernel("01_naive.cu", **each, BLOCK=BLOCK, dtypes=ALL, strided=("line",), traffic=elements),
+    Kernel("02_rows.cu", **long, traffic=in_rows),
+    choose=by_rows,
+)
 
 
 # --------------------------------------------------------------------------------------------------------------------- what an index means
@@ -766,6 +807,47 @@ def _source(op: str, input: Tensor, index: Tensor, src: Any) -> Tensor:
     if src.ndim != index.ndim or any(i > n for i, n in zip(index.shape, src.shape, strict=True)):
         raise ShapeError(f"{op}: index {tuple(index.shape)} is larger than src {tuple(src.shape)}")
     return src if src.shape == index.shape else getitem(src, tuple(slice(0, n) for n in index.shape))
+
+
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """A copy of input with y[..., index[i], ...] = source[..., i, ...] at axis dim for a 1-D integer index. Where an index repeats, one of its values stays.
+
+    source: input's dtype and shape, but at dim as many as index has. IndexError for an index outside [0, n), ShapeError for another source.
+    """
+    check_tensor("index_copy", input=input, index=index, source=source)
+    at = axis("index_copy", dim, input.ndim)
+    wanted = (*input.shape[:at], index.numel(), *input.shape[at + 1 :])
+    if index.ndim > 1 or tuple(source.shape) != wanted:
+        raise ShapeError(
+            f"index_copy: index is {tuple(index.shape)} and source is {tuple(source.shape)}; with a 1-D index it must be {wanted}"
+        )
+    if source.dtype != input.dtype:
+        raise DtypeError(
+            f"index_copy: input is {input.dtype} and source is {source.dtype}; the dtypes must be equal. Convert one with .to()"
+        )
+    line = flat([(at, index.reshape(-1), input.shape[at], at)], input.device, "index_copy")
+    return write_(clone(input), line, source, at=at, count=1, full=False)
+
+
+class IndexCopy(Write, name="index_copy"):
+    """`Write` of whole rows, under the function that writes them."""
+
+    def literals() -> Any:
+        yield [np.zeros((2, 3)), 1, np.array([2, 0]), np.array([[1.0, 2.0], [3.0, 4.0]])], [[2.0, 0.0, 1.0], [4.0, 0.0, 3.0]]
+
+    def samples(rng: Any) -> Any:
+        yield Sample(rng.normal(size=(5, 3)), 0, np.array([4, 1]), rng.normal(size=(2, 3)))
+        yield Sample(rng.normal(size=(2, 4, 300)), 1, np.array([3, 0, 2]), rng.normal(size=(2, 3, 300)), _gradgrad=False)
+        yield Sample(rng.normal(size=(2, 3)), 0, np.zeros(0, np.int64), rng.normal(size=(0, 3)))
+
+    def errors() -> Any:
+        x = np.zeros((2, 3))
+        yield Sample(x, 1, np.array([3]), np.zeros((2, 1))), IndexError, r"index_copy: index 3 is out of range for dimension 1 with size 3"
+        yield Sample(x, 1, np.array([1]), np.zeros((2, 2))), ShapeError, r"index_copy: .*with a 1-D index it must be \(2, 1\)"
+        yield Sample(x, 1, np.array([1]), np.zeros((2, 1), np.float32)), DtypeError, r"index_copy: input is float64 and source is float32"
+
+    def cost(x: Any, dim: int, index: Any, source: Any) -> Cost:
+        return Cost(bytes=2 * source.nbytes + index.nbytes, flops=0)
 
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:

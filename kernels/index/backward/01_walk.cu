@@ -3,8 +3,8 @@
 // Computes   dx[o, k, c] = sum of dy[o, i, c] over the i with line[o, i, c] = k; dy (O, I, C), dx (O, K, C); line with strides so, si, sc
 // Launch     grid ceil(O*K*C/BLOCK), block BLOCK
 // FLOPs      O*I*C
-// Traffic    8*O*K*I*C + (sizeof(T) + sizeof(acc_t))*O*I*C B requested: every thread reads all indices; from DRAM near the floor while they
-//            fit into the caches; floor sizeof(T)*O*I*C + sizeof(acc_t)*O*K*C + 8*I B
+// Traffic    (8*K + sizeof(T))*O*I*C + sizeof(acc_t)*O*K*C B requested: every thread reads all indices; from DRAM near the floor while
+//            they fit into the caches; floor sizeof(T)*O*I*C + sizeof(acc_t)*O*K*C + 8*I B
 // Numerics   fp32 (fp64 for double), in order of i: repeatable bit for bit
 // Source     the definition
 #include "common.cuh"

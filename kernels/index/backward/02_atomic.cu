@@ -3,7 +3,7 @@
 // Computes   dx[o, k, c] = sum of dy[o, i, c] over the i with line[o, i, c] = k; dy (O, I, C), dx (O, K, C); line with strides so, si, sc
 // Launch     index_clear: grid ceil(O*K*C/BLOCK), block BLOCK; index_bwd: grid ceil(O*I*C/BLOCK), block BLOCK
 // FLOPs      O*I*C
-// Traffic    (sizeof(T) + 8 + 2*sizeof(acc_t))*O*I*C + sizeof(acc_t)*O*K*C B
+// Traffic    (sizeof(T) + 8 + sizeof(acc_t))*O*I*C + sizeof(acc_t)*O*K*C B requested; an atomic addition reads and writes in the L2
 // Since 01   work grows with O*I*C in place of O*K*I*C; the price is the order of additions
 // Numerics   fp32 (fp64 for double); equal indices add up in any order: not repeatable bit for bit
 // Source     the definition

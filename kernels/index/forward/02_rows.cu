@@ -3,7 +3,7 @@
 // Computes   y[o, i, c] = x[o, line[o, i, c], c]; x (O, K, C), y (O, I, C); line with strides so, si and sc = 0
 // Launch     grid O*I, block BLOCK
 // FLOPs      0
-// Traffic    2*sizeof(T)*O*I*C + 8*O*I B, which is the floor
+// Traffic    2*sizeof(T)*O*I*C + 8*BLOCK*O*I B requested (each thread asks for its row's index: from cache); floor 2*sizeof(T)*O*I*C + 8*O*I B
 // Since 01   no divisions an element, one index a row in place of one an element
 // Numerics   exact
 // Source     the definition

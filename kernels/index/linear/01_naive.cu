@@ -3,7 +3,7 @@
 // Computes   line[i] = line[i] * n + at, at = index[i] (+ n where it is negative and wraps = 1); line starts at 0 where first = 1; index of any strides
 // Launch     grid ceil(size/BLOCK), block BLOCK
 // FLOPs      0
-// Traffic    size * (sizeof(T) + 16) B
+// Traffic    size * (sizeof(T) + 16) B, 8 less where first = 1
 // Numerics   exact; an index outside [-n, n), or [0, n) where wraps = 0, sets the flag and counts as 0, so that what reads line stays inside the memory
 #include "common.cuh"
 

@@ -1,4 +1,4 @@
-// 01_naive: one thread an element of v. One rung is all there is: each value is read and written once.
+// 01_naive: one thread an element of v.
 //
 // Computes   x[o, line[o, i, c], c] = v[o, i, c]; x (O, K, C), v (O, I, C); line with strides so, si, sc
 // Launch     grid ceil(O*I*C/BLOCK), block BLOCK

@@ -1,9 +1,9 @@
-// 01_naive: one thread an element. There is no reuse beyond what the caches see, so no second rung.
+// 01_naive: one thread an element, which finds its row by dividing.
 //
 // Computes   dx[i] = dy[o(i)] * scale * (x[i] - mean[o(i)]); scale = 2/(n - correction); strides of 0 repeat dy and mean along reduced axes
 // Launch     grid ceil(size/BLOCK), block BLOCK
 // FLOPs      3*size
-// Traffic    2*sizeof(T)*size B and dy and mean once, which is the floor
+// Traffic    (3*sizeof(T) + sizeof(acc_t))*size B requested (every element asks for its dy and mean: from cache); floor 2*sizeof(T)*size B
 // Numerics   fp32 (fp64 for double), rounded once
 // Source     the derivative of the definition; that of the mean sums to zero
 #include "common.cuh"
