@@ -225,6 +225,16 @@ def test_a_row_says_everything():
     json.dumps(records.plain(row), allow_nan=False)
 
 
+def test_the_gradient_of_a_sum_is_a_view_and_has_no_bandwidth():
+    case = Case(Op.registry["sum"], shapes.shape("40x50", shapes.A((40, 50)), dim=1), "backward")
+    (row,) = ops.measure(case, [Gpudl("cpu")], Instant(), {"copy_gb_s": 10.0, "fma_tflop_s": 0.1}, seconds=0.0)
+    assert row["status"] == "ok" and row["bytes"] == row["gb_s"] == 0 and "share" not in row
+    assert "a view" in ops.line(row) and "GB/s" not in ops.line(row)
+    case = Case(Op.registry["exp"], shapes.shape("40x50", shapes.A((40, 50))), "backward")
+    (row,) = ops.measure(case, [Gpudl("cpu")], Instant(), seconds=0.0)
+    assert row["bytes"] == 2 * 40 * 50 * 4
+
+
 def test_a_kernel_that_fails_is_one_line_and_the_others_go_on():
     class Broken(Gpudl):
         def call(self, *_):
