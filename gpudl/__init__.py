@@ -196,7 +196,6 @@ from gpudl.ops.index import (
     hstack,
     index_add,
     index_copy,
-    index_copy,
     index_select,
     masked_select,
     meshgrid,

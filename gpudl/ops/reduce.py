@@ -122,13 +122,11 @@ ladder(
 
 
 def row_vectors(dims: Any, itemsize: int) -> bool:
-    """Whether x is contiguous and 16 of its bytes lie within one row: dy and mean repeat or run along rows of whole vectors."""
-    inner, outer = dims["ndim"][0] - 1, dims["ndim"][0] - 2
-    shape, stride = dims["shape"][0], dims["stride"][0]
-    return (
-        inner in (0, 1) and stride[0, inner] == 1 and (inner == 0 or stride[0, outer] == shape[inner]) and shape[inner] * itemsize % 16 == 0
-        and stride[1, inner] == stride[2, inner] <= 1
-    )  # fmt: skip
+    """Whether x is contiguous and dy and mean repeat along rows of whole vectors of 16 bytes."""
+    (n,), (shape,), (stride,) = dims["ndim"], dims["shape"], dims["stride"]
+    if n not in (1, 2) or stride[0, n - 1] != 1 or (n == 2 and stride[0, 0] != shape[1]):
+        return False
+    return stride[1, n - 1] == stride[2, n - 1] == 0 and shape[n - 1] * itemsize % 16 == 0
 
 
 ladder(
