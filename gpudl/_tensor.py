@@ -65,6 +65,16 @@ def _inplace(name: str) -> Callable[..., Any]:
     return method
 
 
+def _relayout(name: str) -> Callable[..., Any]:
+    """The method that shows the tensor's own memory in the shape and order of that view function."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self._relaid(lambda t: getattr(ops, name)(t, *args, **kwargs), name + "_")
+
+    method.__name__, method.__doc__ = name + "_", f"`gpudl.{name}` in place: the same memory, another shape."
+    return method
+
+
 def _both(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return _method(name), _inplace(name)
 
@@ -341,6 +351,35 @@ class Tensor:
             self._storage.nan = result._storage.nan
         if result.requires_grad or autograd.is_grad_enabled():
             self._rebase(result)
+        return self
+
+    def _relaid(self, function: Callable[..., Tensor], what: str) -> Tensor:
+        """Show the same memory through a view operation from now on: what squeeze_, t_ and their like do.
+
+        The views of this tensor keep the layout that they were made from: it lives on in a base that stands behind them all.
+        """
+        base = self if self._view is None else self._view[0]
+        leaf = base.requires_grad and base._node is None
+        if leaf and (autograd.is_grad_enabled() or self._views):
+            raise RuntimeError(
+                f"{what}: a leaf that requires a gradient, or a view of one, cannot be changed in place; use {what[:-1]}, or detach() first"
+            )
+        source = self
+        if self._view is None and self._views:
+            source = wrap(self._array, self.device, self._storage)
+            source._node, source._index, source._requires_grad, source._views = self._node, self._index, self._requires_grad, self._views
+            for view in list(source._views.values()):
+                view._view = source, view._view[1]
+            self._views = None
+        with autograd.set_grad_enabled(self._node is not None):
+            made = function(source)
+        self._array = made._array
+        if self._node is not None:
+            self._node, self._index = made._node, made._index
+        if source is not self or self._view is not None:
+            self._view = made._view
+            if source is not self:
+                source._views[id(self)] = self
         return self
 
     def _rebase(self, written: Tensor) -> None:
@@ -761,6 +800,11 @@ class Tensor:
 
     squeeze = _method("squeeze")
     unsqueeze = _method("unsqueeze")
+    squeeze_ = _relayout("squeeze")
+    unsqueeze_ = _relayout("unsqueeze")
+    transpose_ = _relayout("transpose")
+    swapaxes_ = swapdims_ = transpose_
+    t_ = _relayout("t")
 
     def flatten(self, start_dim: Any = 0, end_dim: Any = -1) -> Tensor:
         return ops.flatten(self, start_dim, end_dim)

@@ -356,3 +356,47 @@ def test_source_and_target_of_a_copy_may_overlap(device: str) -> None:
     np.testing.assert_array_equal(x.cpu().numpy(), a.T)
     x[1:].copy_(x[:-1])
     np.testing.assert_array_equal(x.cpu().numpy(), a.T[[0, 0, 1, 2]])
+
+
+def test_shapes_change_in_place() -> None:
+    x = gpudl.arange(6).reshape(2, 3)
+    memory = x.data_ptr()
+    y = x.t_()
+    assert y is x and x.shape == (3, 2) and x.tolist() == [[0, 3], [1, 4], [2, 5]] and x.data_ptr() == memory
+    assert x.unsqueeze_(0).shape == (1, 3, 2) and x.transpose_(0, 2).shape == (2, 3, 1) and x.squeeze_().shape == (2, 3)
+    assert x.swapaxes_(0, 1).shape == (3, 2) and x.unsqueeze_(-1).squeeze_(dim=-1).shape == (3, 2)
+    x[0, 1] = 9
+    assert x.t().tolist() == [[0, 1, 2], [9, 4, 5]]
+    with pytest.raises(gpudl.ShapeError, match=r"t: the input is \(1, 3, 2\)"):
+        x.unsqueeze_(0).t_()
+
+
+def test_shapes_change_in_place_inside_a_graph() -> None:
+    x = gpudl.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    y = x * 2
+    row = y[1]  # a view of the layout before
+    y.t_()
+    assert y.shape == (3, 2) and row.tolist() == [6, 8, 10]
+    y.mul_(gpudl.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]], dtype=y.dtype))  # seen through both layouts
+    assert row.tolist() == [60, 160, 300] and y.tolist() == [[0, 60], [4, 160], [12, 300]]
+    row.mul_(2)
+    assert y.tolist() == [[0, 120], [4, 320], [12, 600]]
+    column = y[:, 1]
+    (g,) = gpudl.autograd.grad(y.sum() + 3 * row.sum() + 5 * column.sum(), x)
+    assert g.tolist() == [[2, 4, 6], [9 * 40, 9 * 80, 9 * 120]]
+    y = x * 2
+    view = y[0]
+    view.unsqueeze_(0)  # of a view: the base sees what is written
+    view.mul_(3)
+    assert view.shape == (1, 3) and y.tolist() == [[0, 6, 12], [6, 8, 10]]
+    (g,) = gpudl.autograd.grad((y * y).sum(), x)
+    assert g.tolist() == [[0, 72, 144], [24, 32, 40]]
+    with pytest.raises(RuntimeError, match="t_: a leaf that requires a gradient, or a view of one, cannot be changed in place; use t, or detach"):
+        x.t_()
+    with pytest.raises(RuntimeError, match="unsqueeze_: a leaf that requires a gradient, or a view of one"):
+        x[0].unsqueeze_(0)
+    with gpudl.no_grad():
+        x.t_()
+    assert x.shape == (3, 2) and x.requires_grad and x.is_leaf
+    (x * gpudl.tensor([[1.0], [2.0], [3.0]], dtype=x.dtype)).sum().backward()
+    assert x.grad.tolist() == [[1, 1], [2, 2], [3, 3]]

@@ -395,3 +395,32 @@ def test_operators_with_arrays(dtype: str, other: str) -> None:
             if "bool" in (dtype, other) and (op in ("//", "%", "**", "-") or dtype == other):
                 continue  # where PyTorch itself has no result for two bools, or another than NumPy
             equal(eval(f"x {op} a", {"x": gpudl.tensor(data), "a": a}), want, (op, dtype, other))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_programs_that_change_shapes_in_place(seed: int) -> None:
+    """Random writes through a tensor, whose layout changes in place, and through views of each layout: values and gradients."""
+    results = []
+    for lib in (gpudl, torch):
+        draw = random.Random(seed)
+        x = lib.tensor(np.arange(1.0, 7.0).reshape(2, 3), requires_grad=True)
+        alive = [x * 2]
+        for _ in range(8):
+            t = draw.choice(alive)
+            kind = draw.randrange(6)
+            if kind == 0 and t.ndim >= 2:
+                t.transpose_(0, draw.randrange(t.ndim))
+            elif kind == 1 and t.ndim < 4:
+                t.unsqueeze_(draw.randrange(t.ndim + 1))
+            elif kind == 2:
+                t.squeeze_()
+            elif kind == 3 and t.ndim and t.shape[0]:
+                alive.append(t[draw.randrange(t.shape[0])])
+            elif kind == 4 and t.ndim >= 2:
+                alive.append(t.transpose(0, 1))
+            else:
+                t.mul_(draw.choice([2.0, 3.0, -1.0]))
+        total = sum(((i + 1) * (t * t).sum() for i, t in enumerate(alive)), start=0)
+        total.backward()
+        results.append([[t.tolist() for t in alive], x.grad.tolist()])
+    assert results[0] == results[1]
