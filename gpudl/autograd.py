@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextvars
 import functools
 import heapq
-import inspect
 import itertools
 import traceback
 import weakref
@@ -257,7 +256,7 @@ class Op:
             cls.name, cls.function = name, function or name
             Op.registry[name] = cls
         cls._names = {
-            kind: tuple(inspect.signature(getattr(cls, kind)).parameters)[2:]
+            kind: kernels._names(getattr(cls, kind))[2:]
             for kind in ("backward_cpu", "backward_kernel", "backward_graph")
             if hasattr(cls, kind)
         }
