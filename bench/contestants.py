@@ -139,6 +139,8 @@ class Gpudl(Contestant):
         self.name = f"gpudl {ladder.rpartition('.')[2] + '/' if ladder else ''}{rung}".strip() if rung else "gpudl"
         if rung and kernels.ladder(ladder)[rung].precision == "tf32":  # "tf32x3" has float32's accuracy, and float32 opponents
             self.precision = "tf32"
+        if rung and kernels.ladder(ladder)[rung].precision == "tf32x3":
+            self.note = "3xTF32 products, held to the accuracy of float32"
 
     def refuses(self, case: Case) -> str:
         if self.rung and _dtypes.as_dtype(case.dtype) not in kernels.ladder(self.ladder)[self.rung].dtypes:
@@ -305,6 +307,8 @@ class Torch(Contestant):
         images = case.op.name.startswith(("conv2d", "max_pool", "avg_pool", "batch_norm")) and any(len(a.shape) == 4 for a in case.shape.arrays)
         if self.layout and not images:
             return "a layout of images only"
+        if self.precision != "ieee" and (case.dtype != "float32" or case.op.name not in ("matmul", "linear", "conv2d", "conv2d_dgrad", "conv2d_wgrad")):
+            return f"{self.precision} is for products of float32"
         return ""
 
     @staticmethod
@@ -639,7 +643,7 @@ def opponents(device: str, compiled: bool = False) -> list[Contestant]:
     if device == "cpu":
         return [Torch(), Torch(layout="channels_last"), Numpy(), Jax()]
     if device == "cuda":
-        found = [Torch("cuda"), Torch("cuda", mode="graph"), Torch("cuda", "channels_last", "graph"), Cupy()]
+        found = [Torch("cuda"), Torch("cuda", mode="graph"), Torch("cuda", "channels_last", "graph"), Torch("cuda", mode="graph", precision="tf32"), Cupy()]
         return [*found, Torch("cuda", mode="compile")] if compiled else found
     return []
 

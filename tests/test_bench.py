@@ -119,6 +119,24 @@ def test_tf32_inputs_are_not_float32():
     assert not check.judge([tf32(a) @ tf32(b)], [want], "float32", 256).ok
 
 
+    assert check.judge([tf32(a) @ tf32(b)], [want], "float32", 256, precision="tf32").ok
+    wrong = tf32(a) @ tf32(b)
+    wrong[3, 4] = 0.0
+    assert not check.judge([wrong], [want], "float32", 256, precision="tf32").ok
+
+
+@pytest.mark.emulator
+def test_a_rung_of_less_precision_says_so():
+    case = Case(Op.registry["matmul"], shapes.shape("40x64x24", shapes.A((40, 64)), shapes.A((64, 24))))
+    rungs = {r.precision: Gpudl("emulator", "matmul.forward", r.name) for r in kernels.ladder("matmul.forward") if r.precision != "ieee"}
+    rows = dict(zip(rungs, ops.measure(case, list(rungs.values()), Instant(), seed=3)))
+    assert {r["status"] for r in rows.values()} == {"checked"}
+    assert rows["tf32"]["precision"] == "tf32" and rows["tf32x3"]["precision"] == "ieee" and "3xTF32" in rows["tf32x3"]["note"]
+    assert rows["tf32"]["error"]["relative"] > 50 * rows["tf32x3"]["error"]["relative"]  # three products bring the bits back
+    torch = next(o for o in contestants.opponents("cuda") if o.precision == "tf32")
+    assert torch.name == "torch graph tf32" and "products of float32" in torch.refuses(Case(Op.registry["relu"], case.shape))
+
+
 RIGHT = """
 extern "C" __global__ void twice(const T* x, T* y, int64_t N) {
     int64_t i = int64_t(blockIdx.x) * BLOCK + threadIdx.x;
