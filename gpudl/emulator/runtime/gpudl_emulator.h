@@ -249,7 +249,7 @@ gpudl_inline long long __mul64hi(long long a, long long b) { return (long long)(
 gpudl_inline int __mul24(int a, int b) { return (int)((unsigned)((a << 8) >> 8) * (unsigned)((b << 8) >> 8)); }
 gpudl_inline unsigned __umul24(unsigned a, unsigned b) { return (a & 0xffffffu) * (b & 0xffffffu); }
 
-// ---- Arithmetic. The fast intrinsics are rounded correctly here; a GPU's are not, so compare with tolerances.
+// ---- Arithmetic.
 #define GPUDL_MINMAX(type)                                                                                              \
     gpudl_inline constexpr type min(type a, type b) { return b < a ? b : a; }                                           \
     gpudl_inline constexpr type max(type a, type b) { return a < b ? b : a; }
@@ -277,93 +277,7 @@ gpudl_inline double min(double a, float b) { return fmin(a, b); }
 gpudl_inline double max(float a, double b) { return fmax(a, b); }
 gpudl_inline double max(double a, float b) { return fmax(a, b); }
 
-gpudl_inline float rsqrtf(float v) { return 1.0f / sqrtf(v); }
-gpudl_inline double rsqrt(double v) { return 1.0 / sqrt(v); }
-gpudl_inline float rsqrt(float v) { return rsqrtf(v); }
-gpudl_inline float rcbrtf(float v) { return 1.0f / cbrtf(v); }
-gpudl_inline double rcbrt(double v) { return 1.0 / cbrt(v); }
-gpudl_inline float fdividef(float a, float b) { return a / b; }
-gpudl_inline float saturate_(float v) { return v > 0 ? (v < 1 ? v : 1.0f) : 0.0f; }    // NaN becomes 0, as on a GPU
-gpudl_inline float sinpif(float v) { return (float)sin(3.14159265358979323846 * fmod((double)v, 2.0)); }
-gpudl_inline float cospif(float v) { return (float)cos(3.14159265358979323846 * fmod((double)v, 2.0)); }
-gpudl_inline double sinpi(double v) { return sin(3.14159265358979323846 * fmod(v, 2.0)); }
-gpudl_inline double cospi(double v) { return cos(3.14159265358979323846 * fmod(v, 2.0)); }
-gpudl_inline void sincospif(float v, float* s, float* c) { *s = sinpif(v); *c = cospif(v); }
-gpudl_inline float normcdff(float v) { return 0.5f * erfcf(-0.70710678118654752f * v); }
-gpudl_inline double normcdf(double v) { return 0.5 * erfc(-0.70710678118654752440 * v); }
-gpudl_inline float norm3df(float a, float b, float c) { return sqrtf(a * a + b * b + c * c); }
-// exp10f, sincosf and friends come from <math.h> (GNU). glibc declares __expf and its relatives, hence macros.
-#define __expf(v) expf(v)
-#define __exp10f(v) exp10f(v)
-#define __logf(v) logf(v)
-#define __log2f(v) log2f(v)
-#define __log10f(v) log10f(v)
-#define __powf(a, b) powf(a, b)
-#define __sinf(v) sinf(v)
-#define __cosf(v) cosf(v)
-#define __tanf(v) tanf(v)
-#define __tanhf(v) tanhf(v)
-#define __sincosf(v, s, c) sincosf(v, s, c)
-#define __fdividef(a, b) fdividef(a, b)
-#define __saturatef(v) saturate_(v)
-#define __frcp_rn(v) (1.0f / (float)(v))
-#define __frcp_rd(v) __frcp_rn(v)
-#define __frcp_ru(v) __frcp_rn(v)
-#define __frcp_rz(v) __frcp_rn(v)
-#define __fsqrt_rn(v) sqrtf(v)
-#define __frsqrt_rn(v) rsqrtf(v)
-#define __fdiv_rn(a, b) ((float)(a) / (float)(b))
-#define __dsqrt_rn(v) sqrt(v)
-#define __ddiv_rn(a, b) ((double)(a) / (double)(b))
-#define __drcp_rn(v) (1.0 / (double)(v))
-gpudl_inline float __fadd_rn(float a, float b) { return a + b; }
-gpudl_inline float __fsub_rn(float a, float b) { return a - b; }
-gpudl_inline float __fmul_rn(float a, float b) { return a * b; }
-gpudl_inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
-gpudl_inline double __dadd_rn(double a, double b) { return a + b; }
-gpudl_inline double __dsub_rn(double a, double b) { return a - b; }
-gpudl_inline double __dmul_rn(double a, double b) { return a * b; }
-gpudl_inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
-
-// Conversions to integers: a GPU clamps to the range and turns NaN into 0; the intrinsics say so in C++.
-template <class to_, class from_> gpudl_inline to_ gpudl_clamp(from_ v, double low, double high, to_ lowest, to_ highest) {
-    return v != v ? to_(0) : (double)v <= low ? lowest : (double)v >= high ? highest : (to_)v;
-}
-gpudl_inline int gpudl_to_int(double v) { return gpudl_clamp<int>(v, -2147483648.0, 2147483647.0, INT_MIN, INT_MAX); }
-gpudl_inline unsigned gpudl_to_uint(double v) { return gpudl_clamp<unsigned>(v, 0.0, 4294967295.0, 0u, UINT_MAX); }
-gpudl_inline long long gpudl_to_ll(double v) { return gpudl_clamp<long long>(v, -9223372036854775808.0, 9223372036854775807.0, LLONG_MIN, LLONG_MAX); }
-gpudl_inline unsigned long long gpudl_to_ull(double v) { return gpudl_clamp<unsigned long long>(v, 0.0, 18446744073709551615.0, 0ull, ULLONG_MAX); }
-#define GPUDL_CONVERSIONS(from, prefix)                                                                                 \
-    gpudl_inline int prefix##2int_rn(from v) { return gpudl_to_int(rint((double)v)); }                                  \
-    gpudl_inline int prefix##2int_rz(from v) { return gpudl_to_int(trunc((double)v)); }                                 \
-    gpudl_inline int prefix##2int_rd(from v) { return gpudl_to_int(floor((double)v)); }                                 \
-    gpudl_inline int prefix##2int_ru(from v) { return gpudl_to_int(ceil((double)v)); }                                  \
-    gpudl_inline unsigned prefix##2uint_rn(from v) { return gpudl_to_uint(rint((double)v)); }                           \
-    gpudl_inline unsigned prefix##2uint_rz(from v) { return gpudl_to_uint(trunc((double)v)); }                          \
-    gpudl_inline unsigned prefix##2uint_rd(from v) { return gpudl_to_uint(floor((double)v)); }                          \
-    gpudl_inline unsigned prefix##2uint_ru(from v) { return gpudl_to_uint(ceil((double)v)); }                           \
-    gpudl_inline long long prefix##2ll_rn(from v) { return gpudl_to_ll(rint((double)v)); }                              \
-    gpudl_inline long long prefix##2ll_rz(from v) { return gpudl_to_ll(trunc((double)v)); }                             \
-    gpudl_inline long long prefix##2ll_rd(from v) { return gpudl_to_ll(floor((double)v)); }                             \
-    gpudl_inline long long prefix##2ll_ru(from v) { return gpudl_to_ll(ceil((double)v)); }                              \
-    gpudl_inline unsigned long long prefix##2ull_rn(from v) { return gpudl_to_ull(rint((double)v)); }                   \
-    gpudl_inline unsigned long long prefix##2ull_rz(from v) { return gpudl_to_ull(trunc((double)v)); }
-GPUDL_CONVERSIONS(float, __float)
-GPUDL_CONVERSIONS(double, __double)
-#undef GPUDL_CONVERSIONS
-gpudl_inline float __int2float_rn(int v) { return (float)v; }
-gpudl_inline float __int2float_rz(int v) { return (float)v; }
-gpudl_inline float __uint2float_rn(unsigned v) { return (float)v; }
-gpudl_inline float __ll2float_rn(long long v) { return (float)v; }
-gpudl_inline float __ull2float_rn(unsigned long long v) { return (float)v; }
-gpudl_inline double __int2double_rn(int v) { return (double)v; }
-gpudl_inline double __uint2double_rn(unsigned v) { return (double)v; }
-gpudl_inline double __ll2double_rn(long long v) { return (double)v; }
-gpudl_inline float __double2float_rn(double v) { return (float)v; }
-inline int __dp4a(int a, int b, int sum) {
-    for (int i = 0; i < 4; i++) sum += (signed char)(a >> (8 * i)) * (signed char)(b >> (8 * i));
-    return sum;
-}
+#include "gpudl_math.h"
 
 // ---- Cache hints change nothing that can be seen here.
 #define GPUDL_LOAD(name) template <class type_> gpudl_inline type_ name(const type_* address) { return *address; }

@@ -3,3 +3,4 @@
 #include "memory.cpp"
 #include "sanitizer.cpp"
 #include "profile.cpp"
+#include "arithmetic.cpp"
