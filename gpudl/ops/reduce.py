@@ -144,13 +144,9 @@ ladder(
         grid=lambda size, itemsize: ceil_div(size * itemsize, 16 * BLOCK),
         block=BLOCK,
         BLOCK=BLOCK,
-        align=16,
         strided=("dy", "mean"),
         when=row_vectors,
-        traffic=lambda size, dims, itemsize: (
-            size
-            * (2 * itemsize + (itemsize + builtins.max(itemsize, 4)) * (1 if dims["stride"][0, 1, dims["ndim"][0] - 1] else itemsize / 16))
-        ),
+        traffic=lambda size, itemsize: size * (2 * itemsize + (itemsize + builtins.max(itemsize, 4)) * itemsize / 16),
     ),
 )
 ladder(
