@@ -2,7 +2,8 @@
 
 The question on which an fp32-accurate matmul on tensor cores stands. float32 inputs are split into parts that a tensor core multiplies exactly
 (tf32: 2, bf16: 2 or 3, fp16: 2 after scaling rows and columns by powers of two); the products of parts are added by the tensor core. With a GPU
-the kernel of bench/kernels/accumulate.cu does it (mma.sync), beside cuBLAS SGEMM. Without one a float64 model stands in, and what it says is a
+the kernel of bench/kernels/accumulate.cu does it, beside cuBLAS SGEMM; its instruction is mma.sync. wgmma, Hopper's own, is not measured here:
+whether it accumulates alike is another question, which needs a kernel that uses it. Without one a float64 model stands in, and what it says is a
 PREDICTION: products exact, the terms of one instruction and the accumulator aligned to the largest and truncated to 24 + 2 bits, their sum
 truncated to float32 (after Fasi, Higham, Mikaitis & Pranesh 2021, doi:10.7717/peerj-cs.330, who measured this on earlier tensor cores).
 Split schemes: Ootomo & Yokota 2022, arXiv:2203.03341.
@@ -31,6 +32,7 @@ class Scheme(NamedTuple):
     own: bool = False  # the leading product has an accumulator of its own, the corrections share another
 
 
+INSTRUCTION = "the tensor core's instruction is mma.sync; wgmma may accumulate otherwise"
 THREE = ((0, 0), (0, 1), (1, 0))
 SIX = (*THREE, (1, 1), (0, 2), (2, 0))
 SCHEMES = {
@@ -235,11 +237,12 @@ def main(arguments: list[str]) -> int:
         return 2
     if where == "model":
         print(f"PREDICTION by a float64 model of truncating accumulation; nothing here was measured on a GPU ({problem or 'asked for by --model'})")
+    print(INSTRUCTION)
     env = records.environment("cuda" if where == "gpu" else "cpu")
     machine = env.get("gpu", {}).get("name") if where == "gpu" else "prediction"
     path = options.out or records.results_path(machine or "gpu", "accumulate")
     source = ("rehearsed in the emulator" if clocks.REHEARSAL else "measured") if where == "gpu" else "prediction"
-    with records.Record(path, "accumulate", environment=env, source=source, size=size, seed=options.seed) as record:
+    with records.Record(path, "accumulate", environment=env, source=source, instruction=INSTRUCTION, size=size, seed=options.seed) as record:
         measure(where, options.K, size, options.seed, options.budget, record.add)
     print(text(record.data["rows"]))
     print(f"record: {path}")
