@@ -234,7 +234,8 @@ def accumulation(rows: list[dict[str, Any]]) -> str:
     body = [[op, "" if promote is None else "over all of K" if promote == 0 else f"every {promote}", *(
         f"{v[K][0]:.2f}x ({v[K][1]})" if K in v else "" for K in Ks)] for (op, promote), v in worst.items()]  # fmt: skip
     return (f"<h2>Accumulation on tensor cores: {esc(source)}</h2><p>Error of the product over the error of in-order float32, the worst of five distributions. "
-            f"1x and below is as accurate as a plain float32 matmul. {esc(INSTRUCTION[0].upper() + INSTRUCTION[1:])}.</p>" + table(["scheme", "promoted", *(f"K = {K}" for K in Ks)], body, set()))  # fmt: skip
+            f"1x and below is as accurate as a plain float32 matmul. {esc(INSTRUCTION.capitalize())}.</p>"
+             + table(["scheme", "promoted", *(f"K = {K}" for K in Ks)], body, set()))  # fmt: skip
 
 
 def agreement(rows: list[dict[str, Any]]) -> str:
