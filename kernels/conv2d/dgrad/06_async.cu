@@ -4,7 +4,7 @@
 //            dy (N, K, P, Q), w (K, Cg, R, S), dx (N, C, H, W) contiguous, Cg = C/groups; stride_h*stride_w < 65536, other sizes >= 1
 // Launch     grid ceil(C/groups padded to BM * K/groups padded to BK * groups*R*S / BLOCK), block BLOCK; then
 //            grid (ceil(N*ceil(H/stride_h)*ceil(W/stride_w)/BN)*ceil(Cg/BM), groups, stride_h*stride_w), block THREADS = BM*BN/(TM*TN) = BN,
-//            static smem STAGES*BK*(BM+BN)*sizeof(T) B
+//            static smem (STAGES*BK*(BM+BN) + BM/TM*BN)*sizeof(T) B
 // FLOPs      2*N*C*H*W*Kg*R*S/(stride_h*stride_w), Kg = K/groups rounded up to a multiple of BK
 // Traffic    sizeof(T)*(N*K*P*Q*Cg*R*S/BM + N*C*H*W) + sizeof(acc_t)*N*C*H*W*Kg*R*S/(stride_h*stride_w)/BN B requested, and
 //            (sizeof(T) + sizeof(acc_t))*K*Cg*R*S B to turn the filters; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
@@ -17,7 +17,7 @@
 constexpr int ROWS = WM / TM, COLS = WN / TN, THREADS = BM * BN / (TM * TN);  // lanes of a warp, down and across
 constexpr int V = 16 / sizeof(acc_t);  // sums in 16 bytes
 static_assert(BM % WM == 0 && BN % WN == 0 && ROWS * COLS == 32, "the block tile is made of whole warp tiles, and these of 32 thread tiles");
-static_assert(TM % V == 0 && TN % V == 0 && THREADS == BN, "and the tiles of whole vectors; a thread gathers for one place");
+static_assert(TM % V == 0 && TN % V == 0 && WN % 32 == 0 && THREADS == BN, "and the tiles of whole vectors; a thread gathers for one place");
 static_assert(sizeof(T) == sizeof(acc_t) && sizeof(T) == 4 && STAGES >= 2, "cp.async copies 4 bytes or more, and does not convert");
 typedef Vec<acc_t, V> Sums;
 
@@ -34,6 +34,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3)
     conv2d_bwd_dx(const T* __restrict__ dy, const acc_t* __restrict__ turned, T* __restrict__ dx, int64_t N, int C, int H, int W, int K, int R,
                   int S, int P, int Q, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w, int groups) {
     __shared__ __align__(16) acc_t Ws[STAGES][BK][BM], Ys[STAGES][BK][BN];
+    __shared__ __align__(16) acc_t rows[THREADS / 32][ROWS][WN];  // a warp's sums on their way out
     const int tid = threadIdx.x, lane = tid % 32, warp = tid / 32, tx = lane % COLS, ty = lane / COLS, g = blockIdx.y;
     const int wm = warp / (BN / WN) * WM, wn = warp % (BN / WN) * WN;  // where the warp's tile lies in the block's
     const int Cg = C / groups, Kg = K / groups, Kp = (Kg + BK - 1) / BK * BK, Cp = (Cg + BM - 1) / BM * BM;
@@ -101,25 +102,26 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3)
         stage = stage + 1 == STAGES ? 0 : stage + 1;
         next = next + 1 == STAGES ? 0 : next + 1;
     }
-    const bool whole = stride_h == 1 && stride_w == 1 && high * int64_t(wide) % V == 0 && is_aligned<T, V>(dx);  // V neighbours lie in one image
+    // Sums leave by way of shared memory, a row of each lane's at a time: then neighbouring lanes store neighbouring places of the sub-grid.
+    int64_t to[WN / 32];
+    for (int z = 0; z < WN / 32; ++z) {
+        const int64_t place = j0 + wn + z * 32 + lane, image = place / (int64_t(high) * wide);
+        const int64_t h = a + place / wide % high * stride_h, v = b + place % wide * stride_w;
+        to[z] = place < places ? ((image * C + g * Cg) * H + h) * W + v : -1;
+    }
 #pragma unroll
-    for (int l = 0; l < TN / V; ++l)
-#pragma unroll
-        for (int z = 0; z < V; ++z) {
-            const int64_t place = j0 + wn + (l * COLS + tx) * V + z, image = place / (int64_t(high) * wide);
-            if (place >= places || (whole && z)) continue;
-            const int h = a + place / wide % high * stride_h, v = b + place % wide * stride_w;
-#pragma unroll
-            for (int m = 0; m < TM; ++m) {
-                const int c = c0 + wm + (m / V * ROWS + ty) * V + m % V;
-                if (c >= Cg) continue;
-                T* to = dx + ((image * C + g * Cg + c) * H + h) * W + v;
-                if (whole) {
-                    Vec<T, V> out;
-                    for (int e = 0; e < V; ++e) out.v[e] = T(acc[m][l * V + e]);
-                    *reinterpret_cast<Vec<T, V>*>(to) = out;
-                } else
-                    *to = T(acc[m][l * V + z]);
-            }
+    for (int m = 0; m < TM; ++m) {
+        for (int l = 0; l < TN / V; ++l) {
+            Sums out;
+            for (int z = 0; z < V; ++z) out.v[z] = acc[m][l * V + z];
+            *reinterpret_cast<Sums*>(&rows[warp][ty][(l * COLS + tx) * V]) = out;
         }
+        __syncwarp();  // the rows are complete
+        for (int row = 0; row < ROWS; ++row) {
+            const int c = c0 + wm + (m / V * ROWS + row) * V + m % V;
+            for (int z = 0; z < WN / 32; ++z)
+                if (c < Cg && to[z] >= 0) dx[to[z] + int64_t(c) * H * W] = T(rows[warp][row][z * 32 + lane]);
+        }
+        __syncwarp();  // and read, before the next ones overwrite them
+    }
 }

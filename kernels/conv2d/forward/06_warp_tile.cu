@@ -3,7 +3,7 @@
 // Computes   y[n, k, p, q] = ACT(bias[k] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
 //            x (N, C, H, W), w (K, Cg, R, S), y (N, K, P, Q) contiguous, Cg = C/groups; zero outside the image; any sizes >= 1
 // Launch     grid ceil(K/groups padded to BM * C/groups padded to BK * groups*R*S / BLOCK), block BLOCK; then
-//            grid (ceil(N*P*Q/BN)*ceil(Kg/BM), groups), block THREADS = BM*BN/(TM*TN) = BN, static smem BK*(BM+BN)*sizeof(acc_t) B
+//            grid (ceil(N*P*Q/BN)*ceil(Kg/BM), groups), block THREADS = BM*BN/(TM*TN) = BN, static smem (BK*(BM+BN) + BM/TM*BN)*sizeof(acc_t) B
 // FLOPs      2*N*K*P*Q*Cg*R*S, Cg rounded up to a multiple of BK
 // Traffic    sizeof(T)*(N*K*P*Q*Cg*R*S/BM + N*K*P*Q) + sizeof(acc_t)*N*K*P*Q*Cg*R*S/BN B requested, and (sizeof(T) + sizeof(acc_t))*K*Cg*R*S B
 //            to turn the filters; floor sizeof(T)*(N*C*H*W + K*Cg*R*S + N*K*P*Q) B
@@ -17,7 +17,7 @@
 constexpr int ROWS = WM / TM, COLS = WN / TN, THREADS = BM * BN / (TM * TN);  // lanes of a warp, down and across
 constexpr int V = 16 / sizeof(acc_t);  // sums in 16 bytes
 static_assert(BM % WM == 0 && BN % WN == 0 && ROWS * COLS == 32, "the block tile is made of whole warp tiles, and these of 32 thread tiles");
-static_assert(TM % V == 0 && TN % V == 0 && THREADS == BN, "and the tiles of whole vectors; a thread gathers for one place");
+static_assert(TM % V == 0 && TN % V == 0 && WN % 32 == 0 && THREADS == BN, "and the tiles of whole vectors; a thread gathers for one place");
 typedef Vec<acc_t, V> Sums;
 
 // turned (groups, R*S, Cp, Kp): w with k last, Cg and Kg padded to multiples of BK and BM by zeros.
@@ -34,6 +34,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3)
                int H, int W, int K, int R, int S, int P, int Q, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h,
                int dilation_w, int groups) {
     __shared__ __align__(16) acc_t Ws[BK][BM], Xs[BK][BN];
+    __shared__ __align__(16) acc_t rows[THREADS / 32][ROWS][WN];  // a warp's sums on their way out
     const int tid = threadIdx.x, lane = tid % 32, warp = tid / 32, tx = lane % COLS, ty = lane / COLS, g = blockIdx.y;
     const int wm = warp / (BN / WN) * WM, wn = warp % (BN / WN) * WN;  // where the warp's tile lies in the block's
     const int Cg = C / groups, Kg = K / groups, Cp = (Cg + BK - 1) / BK * BK, Kp = (Kg + BM - 1) / BM * BM;
@@ -67,23 +68,29 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3)
             __syncthreads();  // and read, before the next ones overwrite them
         }
     }
-    const bool wide = PQ % V == 0 && is_aligned<T, V>(y);  // then V neighbours lie in one image, and all of them are or none is
+    // Sums leave by way of shared memory, a row of each lane's at a time: then neighbouring lanes store neighbouring places, wherever images end.
+    int64_t to[WN / 32];
+    for (int h = 0; h < WN / 32; ++h) {
+        const int64_t place = j0 + wn + h * 32 + lane;
+        to[h] = place < places ? (place / PQ * K + g * Kg) * PQ + place % PQ : -1;
+    }
 #pragma unroll
-    for (int j = 0; j < TN / V; ++j) {
-        const int64_t place = j0 + wn + (j * COLS + tx) * V;
-#pragma unroll
-        for (int i = 0; i < TM; ++i) {
-            const int k = k0 + wm + (i / V * ROWS + ty) * V + i % V, filter = g * Kg + k;
-            if (k >= Kg || place >= places) continue;
-            Vec<T, V> out;
-            for (int l = 0; l < V; ++l) {
-                if (BIAS) acc[i][j * V + l] += acc_t(bias[filter]);
-                out.v[l] = T(ACT::of(acc[i][j * V + l]));
-            }
-            if (wide) *reinterpret_cast<Vec<T, V>*>(y + (place / PQ * K + filter) * PQ + place % PQ) = out;
-            else
-                for (int l = 0; l < V; ++l)
-                    if (place + l < places) y[((place + l) / PQ * K + filter) * PQ + (place + l) % PQ] = out.v[l];
+    for (int i = 0; i < TM; ++i) {
+        for (int j = 0; j < TN / V; ++j) {
+            Sums out;
+            for (int l = 0; l < V; ++l) out.v[l] = acc[i][j * V + l];
+            *reinterpret_cast<Sums*>(&rows[warp][ty][(j * COLS + tx) * V]) = out;
         }
+        __syncwarp();  // the rows are complete
+        for (int row = 0; row < ROWS; ++row) {
+            const int k = k0 + wm + (i / V * ROWS + row) * V + i % V;
+            for (int h = 0; h < WN / 32; ++h)
+                if (k < Kg && to[h] >= 0) {
+                    acc_t v = rows[warp][row][h * 32 + lane];
+                    if (BIAS) v += acc_t(bias[g * Kg + k]);
+                    y[to[h] + k * PQ] = T(ACT::of(v));
+                }
+        }
+        __syncwarp();  // and read, before the next ones overwrite them
     }
 }
