@@ -13,15 +13,18 @@
 template <int BYTES> struct Word { typedef unsigned type; };
 template <> struct Word<8> { typedef unsigned long long type; };
 
+__device__ __forceinline__ void atomic_add(float* p, float v) { atomicAdd(p, v); }
+__device__ __forceinline__ void atomic_add(double* p, double v) { atomicAdd(p, v); }
+__device__ __forceinline__ void atomic_add(int64_t* p, int64_t v) {  // two's complement adds as unsigned words do
+    atomicAdd(reinterpret_cast<unsigned long long*>(p), (unsigned long long)v);
+}
+
 // *p = OP::merge(*p, v), whoever else does so at the same time. There are instructions for additions; anything else computes from what was
 // there, writes if it is there still, and tries again if not.
 __device__ __forceinline__ void atomic_merge(acc_t* p, acc_t v) {
     typedef Word<sizeof(acc_t)>::type word;
     if constexpr (OP::adds) {
-        if constexpr (acc_t(0.5f) == acc_t(0))  // two's complement adds as unsigned words do
-            atomicAdd(reinterpret_cast<word*>(p), word(v));
-        else
-            atomicAdd(p, v);
+        atomic_add(p, v);
     } else {
         union Bits {
             acc_t value;
