@@ -26,7 +26,7 @@ from bench import ops, records, report
 FILES = ("run.json", "ops.json", "accumulate.json", "agreement.json", "models.json", "tests.log", "sanitizer.log", "report.html")
 LIMIT = 16 * 2**20  # bytes of one file
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
-KEEP = 12.0  # seconds that the page takes
+KEEP = 25.0  # seconds that the page takes, and compiling every rung for its registers
 
 
 @dataclass
@@ -160,8 +160,8 @@ def shrink(path: Path) -> None:
         record.save()
 
 
-def gather(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
-    """All records as the one that the page is made of."""
+def gather(folder: Path, state: dict[str, Any], seconds: float = 0.0) -> dict[str, Any]:
+    """All records as the one that the page is made of; seconds: what compiling every rung for its registers may take."""
     found: dict[str, Any] = {}
     for name in ("ops", "accumulate", "agreement", "models"):
         with contextlib.suppress(OSError, ValueError):
@@ -172,10 +172,11 @@ def gather(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
     data["missing"] = [*base.get("missing", []), *(m for n in ("models",) for m in found.get(n, {}).get("missing", []))]
     for name in ("models", "accumulate", "agreement"):
         data[name] = found.get(name, {}).get("rows", [])
-    with contextlib.suppress(Exception):
-        from bench import structure
+    if seconds > 0:
+        with contextlib.suppress(Exception):
+            from bench import structure
 
-        data["kernels"] = structure.table(structure.one_case_per_ladder(ops.registry()))
+            data["kernels"] = structure.table(structure.one_case_per_ladder(ops.registry()), seconds)
     return data
 
 
@@ -206,6 +207,7 @@ def main(arguments: list[str]) -> int:
     with contextlib.suppress(OSError, ValueError):
         before = {r["name"]: r for r in records.load(folder / "run.json")["rows"] if r["status"] in ("done", "found faults")}
     with records.Record(folder / "run.json", "gpu", environment=env, budget=options.budget) as state:
+        written = time.monotonic()
         try:
             for part in todo:
                 if part.name in before:
@@ -226,9 +228,12 @@ def main(arguments: list[str]) -> int:
                 state.add(row)
                 state.save()
                 print(f"{part.name}: {row['status']}  {row.get('log', '')}", flush=True)
-                report.write(gather(folder, state.data), folder / "report.html")
+                if time.monotonic() - written > 60:
+                    report.write(gather(folder, state.data), folder / "report.html")
+                    written = time.monotonic()
         finally:
-            report.write(gather(folder, state.data), folder / "report.html")
+            left = options.budget - (time.monotonic() - start) - KEEP / 2
+            report.write(gather(folder, state.data, max(left, KEEP / 2)), folder / "report.html")
     sizes = {f.name: f.stat().st_size for f in folder.iterdir() if f.is_file()}
     assert set(sizes) <= set(FILES) and all(size <= LIMIT for size in sizes.values()), sizes
     print(f"{time.monotonic() - start:.0f} s; {len(sizes)} files in {folder}: {', '.join(f'{n} {s // 1024} KiB' for n, s in sizes.items())}")

@@ -106,7 +106,7 @@ def main(arguments: list[str]) -> int:
         if not options.op:
             training(threads, record, options.budget / 6)
             ops.pin(threads)
-            record.data["kernels"] = structure.table(structure.one_case_per_ladder(ops.registry()))
+            record.data["kernels"] = structure.table(structure.one_case_per_ladder(ops.registry()), options.budget / 8)
             emulator(record, options.budget / 8)
             structure.add_profiles(record.data["kernels"], options.budget / 12)
             record.save()

@@ -7,6 +7,8 @@ the emulator's access profile, and are joined with the measured times where ther
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from typing import Any
 from unittest import mock
 
@@ -94,12 +96,13 @@ def describe(case: Case, ladder: str, rung: str) -> dict[str, Any]:
     return row
 
 
-def table(device_cases: dict[str, Case]) -> list[dict[str, Any]]:
-    """A row for each rung of each ladder, at the case given for the ladder."""
+def table(device_cases: dict[str, Case], seconds: float = math.inf) -> list[dict[str, Any]]:
+    """A row for each rung of each ladder, at the case given for the ladder; no more rungs are compiled once the time is used up."""
     rows = []
+    end = time.monotonic() + seconds
     for ladder, case in device_cases.items():
         for kernel in kernels.ladder(ladder):
-            if kernel.backend == "cuda":
+            if kernel.backend == "cuda" and time.monotonic() < end:
                 with contextlib.suppress(Exception):  # a rung that does not take this case has no row
                     row = describe(case, ladder, kernel.name)
                     if row:
@@ -156,8 +159,6 @@ def profile(ladder: str, rung: str, case: Case) -> dict[str, float]:
 
 def add_profiles(rows: list[dict[str, Any]], seconds: float) -> None:
     """The emulator's counts for as many rungs as the time allows, each at a small size of its own."""
-    import time
-
     from bench import small
 
     end = time.monotonic() + seconds
