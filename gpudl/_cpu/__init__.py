@@ -20,6 +20,14 @@ def compiled() -> Any:
     return loops
 
 
+@functools.cache
+def norms() -> Any:
+    """The compiled loops of the normalisations."""
+    from gpudl._cpu import norm
+
+    return norm
+
+
 def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Uninitialised memory of this thread that the next call with the same name hands out again: no page faults in a training step."""
     kept: dict[str, np.ndarray] = _local.__dict__

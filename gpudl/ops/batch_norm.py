@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpudl import _dtypes, kernels
+from gpudl._cpu import norms
 from gpudl._dtypes import HALVES
 from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
@@ -317,6 +318,8 @@ class BatchNorm(Op, name="batch_norm"):
         self, x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, running: Any, momentum: float, eps: float,
         residual: Any = None,
     ) -> Any:  # fmt: skip
+        if x.size and x.flags.c_contiguous:
+            return self._planes_forward(x, weight, bias, running_mean, running_var, training, running, momentum, eps, residual)
         wide = (1, -1) + (1,) * (x.ndim - 2)
         n = x.size // max(x.shape[1], 1)
         mean, var = running_mean, running_var
@@ -340,6 +343,34 @@ class BatchNorm(Op, name="batch_norm"):
         self.save(rstd=rstd if training else None)
         return y
 
+    def _planes_forward(
+        self, x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, running: Any, momentum: float, eps: float,
+        residual: Any,
+    ) -> Any:  # fmt: skip
+        """forward_cpu where each plane of a channel is one run of memory, by compiled loops."""
+        N, C, L = self._view(x).values()
+        shape, zero = (N, C) if L == 1 else (N, C, L), x.dtype.type(0)
+        planes = x.reshape(shape)
+        y = np.empty(x.shape, x.dtype)
+        mean, var = running_mean, running_var
+        if training:
+            mean, var = np.empty(C, x.dtype), np.empty(C, x.dtype)
+            (norms().column_moments if L == 1 else norms().channel_moments)(planes, mean, var, zero)
+            if running:
+                n = N * L
+                for target, batch in zip(running, (mean, var * (n / (n - 1))), strict=True):
+                    target._array[...] = (1 - momentum) * target._array.astype(batch.dtype) + momentum * batch
+        rstd = 1 / np.sqrt(var + eps)
+        scale = np.ascontiguousarray(rstd if weight is None else rstd * weight, x.dtype)
+        shift = np.zeros(C, x.dtype) if bias is None else np.ascontiguousarray(bias, x.dtype)
+        other = planes if residual is None else np.ascontiguousarray(residual).reshape(shape)
+        middle = np.ascontiguousarray(mean, x.dtype)
+        apply = norms().column_apply if L == 1 else norms().channel_apply
+        apply(planes, other, middle, scale, shift, y.reshape(shape), residual is not None, self.relu, zero)
+        self.save(x=x, weight=weight, bias=bias, y=y if self.relu else None, mean=mean, var=None if training else var)
+        self.save(rstd=rstd if training else None)
+        return y
+
     def backward_cpu(self, dy: Any, x: Any, weight: Any, mean: Any, var: Any, rstd: Any, y: Any, training: bool, eps: float) -> Any:
         return self._backward_cpu(dy, x, weight, mean, var, rstd, y, training, eps)[:3]
 
@@ -348,6 +379,19 @@ class BatchNorm(Op, name="batch_norm"):
         n = max(x.size // max(x.shape[1], 1), 1)
         if rstd is None:
             rstd = 1 / np.sqrt(var + eps)
+        if x.size and all(a.flags.c_contiguous for a in (x, dy)):
+            flat = x.size == x.shape[0] * x.shape[1]
+            shape, zero = x.shape[:2] if flat else (*x.shape[:2], -1), x.dtype.type(0)
+            if y is not None:
+                g = np.empty(x.shape, x.dtype)
+                norms().channel_mask(dy, np.ascontiguousarray(y), g)
+                dy = g
+            dx, dw, db = np.empty(x.shape, x.dtype), np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
+            mean, rstd = (np.ascontiguousarray(a, x.dtype) for a in (mean, rstd))
+            scale = rstd if weight is None else np.ascontiguousarray(rstd * weight, x.dtype)
+            backward = norms().column_backward if flat else norms().channel_backward
+            backward(dy.reshape(shape), x.reshape(shape), mean, rstd, scale, dx.reshape(shape), dw, db, training, zero)
+            return dx, dw, db, dy
         if y is not None:
             dy = select(y <= 0, 0.0, dy)
         xhat = x - mean.reshape(wide)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpudl import _dtypes, kernels
+from gpudl._cpu import norms
 from gpudl._dtypes import HALVES
 from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
@@ -15,6 +16,7 @@ from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, Step, ceil_div, ladder
 from gpudl.ops._common import check_float, check_tensor
 from gpudl.ops.batch_norm import room
+from gpudl.ops.layer_norm import whole
 
 BLOCK = 256
 ROWS = 4  # groups or planes per block, one warp each
@@ -137,31 +139,22 @@ class GroupNorm(Op, name="group_norm"):
 
     def forward_cpu(self, x: Any, weight: Any, bias: Any, groups: int, eps: float) -> Any:
         N, C, L, G = self._view(x, groups).values()
-        rows = x.reshape(N * G, C // G * L)
-        n = max(rows.shape[1], 1)
-        mean = rows.sum(1, keepdims=True) / n
-        y = rows - mean
-        rstd = 1 / np.sqrt((y * y).sum(1, keepdims=True) / n + eps)
-        y *= rstd
-        y = y.reshape(x.shape)
-        each = (C,) + (1,) * (x.ndim - 2)
-        if weight is not None:
-            y *= weight.reshape(each)
-        if bias is not None:
-            y += bias.reshape(each)
-        self.save(x=x, weight=weight, mean=mean.reshape(-1), rstd=rstd.reshape(-1))
+        y, mean, rstd = np.empty(x.shape, x.dtype), np.empty(N * G, x.dtype), np.empty(N * G, x.dtype)
+        if x.size:
+            w, b, zero, wide = whole(weight, 1, C, x.dtype), whole(bias, 0, C, x.dtype), x.dtype.type(0), (N * G, C // G * L)
+            norms().rows_forward(np.ascontiguousarray(x).reshape(wide), w, b, y.reshape(wide), mean, rstd, C // G, zero, x.dtype.type(eps))
+        self.save(x=x, weight=weight, mean=mean, rstd=rstd)
         return y
 
     def backward_cpu(self, dy: Any, x: Any, weight: Any, mean: Any, rstd: Any, groups: int) -> Any:
         N, C, L, G = self._view(x, groups).values()
-        n = max(C // G * L, 1)
-        wide = (N, G, C // G, L)
-        xhat = (x.reshape(wide) - mean.reshape(N, G, 1, 1)) * rstd.reshape(N, G, 1, 1)
-        sums, dots = dy.reshape(N, C, L).sum(2), (dy.reshape(wide) * xhat).sum(3).reshape(N, C)  # of each plane
-        w = np.ones(C, x.dtype) if weight is None else weight
-        sum_g, dot_g = ((a * w).reshape(N, G, C // G).sum(2).reshape(N, G, 1, 1) / n for a in (sums, dots))
-        dx = rstd.reshape(N, G, 1, 1) * (dy.reshape(wide) * w.reshape(G, -1, 1) - sum_g - xhat * dot_g)
-        return dx.reshape(x.shape), dots.sum(0), sums.sum(0)
+        wide = (N * G, C // G * L)
+        dx, dw, db = np.empty(x.shape, x.dtype), np.zeros(C, x.dtype), np.zeros(C, x.dtype)
+        if x.size:
+            flat = [np.ascontiguousarray(a).reshape(wide) for a in (dy, x)]
+            w = whole(weight, 1, C, x.dtype)
+            norms().rows_backward(*flat, w, mean, rstd, dx.reshape(wide), dw, db, C // G, x.dtype.type(0))
+        return dx, dw, db
 
     def forward_kernel(self, x: Any, weight: Any, bias: Any, groups: int, eps: float) -> Any:
         y, view = self.device.empty(x.shape, x.dtype), self._view(x, groups)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpudl import _dtypes, kernels
+from gpudl._cpu import norms
 from gpudl._dtypes import HALVES
 from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor, as_shape
@@ -138,6 +139,11 @@ def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = Non
     return LayerNorm.apply(input, weight, bias, dims=len(shape), eps=float(eps))
 
 
+def whole(parameter: Any, otherwise: float, n: int, dtype: Any) -> np.ndarray:
+    """The n values of a parameter in one run and in this dtype; those of an absent one."""
+    return np.full(n, otherwise, dtype) if parameter is None else np.ascontiguousarray(parameter, dtype).reshape(-1)
+
+
 class LayerNorm(Op, name="layer_norm"):
     ladders = ("layer_norm.forward", "layer_norm.backward", "layer_norm.weights")
 
@@ -145,26 +151,24 @@ class LayerNorm(Op, name="layer_norm"):
         return out if out.dtype == arrays[0].dtype else out.astype(arrays[0].dtype)  # input's dtype decides, not a float32 weight's
 
     def forward_cpu(self, x: Any, weight: Any, bias: Any, dims: int, eps: float) -> Any:
-        over = tuple(range(-dims, 0))
-        n = max(math.prod(x.shape[x.ndim - dims :]), 1)
-        mean = x.sum(over, keepdims=True) / n
-        y = x - mean
-        rstd = 1 / np.sqrt((y * y).sum(over, keepdims=True) / n + eps)
-        y *= rstd
-        if weight is not None:
-            y *= weight
-        if bias is not None:
-            y += bias
+        M, N = self._view(x, dims).values()
+        y, mean, rstd = np.empty(x.shape, x.dtype), np.empty(M, x.dtype), np.empty(M, x.dtype)
+        if x.size:
+            w, b = whole(weight, 1, N, x.dtype), whole(bias, 0, N, x.dtype)
+            zero = x.dtype.type(0)
+            norms().rows_forward(np.ascontiguousarray(x).reshape(M, N), w, b, y.reshape(M, N), mean, rstd, 0, zero, x.dtype.type(eps))
         self.save(x=x, weight=weight, mean=mean, rstd=rstd)
         return y
 
     def backward_cpu(self, dy: Any, x: Any, weight: Any, mean: Any, rstd: Any, dims: int) -> Any:
-        over, rows = tuple(range(-dims, 0)), tuple(range(x.ndim - dims))
-        n = max(math.prod(x.shape[x.ndim - dims :]), 1)
-        xhat = (x - mean) * rstd
-        g = dy if weight is None else dy * weight
-        dx = rstd * (g - g.sum(over, keepdims=True) / n - xhat * ((g * xhat).sum(over, keepdims=True) / n))
-        return dx, (dy * xhat).sum(rows) if self.needs[1] else None, dy.sum(rows) if self.needs[2] else None
+        M, N = self._view(x, dims).values()
+        dx = np.empty(x.shape, x.dtype)
+        dw, db = (np.zeros(x.shape[x.ndim - dims :], x.dtype) for _ in range(2))
+        if x.size:
+            flat = [np.ascontiguousarray(a).reshape(M, N) for a in (dy, x)]
+            w = whole(weight, 1, N, x.dtype)
+            norms().rows_backward(*flat, w, mean, rstd, dx.reshape(M, N), dw.reshape(-1), db.reshape(-1), 0, x.dtype.type(0))
+        return dx, dw, db
 
     def _view(self, x: Any, dims: int) -> dict[str, int]:
         return {"M": math.prod(x.shape[: x.ndim - dims]), "N": math.prod(x.shape[x.ndim - dims :])}
