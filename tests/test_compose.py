@@ -195,3 +195,18 @@ def test_a_number_on_the_cpu_goes_with_every_device() -> None:
             bad()
     with pytest.raises(gpudl.DeviceError, match="add_: the result is on emulator and does not fit in place into a tensor on cpu"):
         gpudl.tensor(1.0).add_(x.detach()[0])
+
+
+def test_clamp_between_tensors(device: str) -> None:
+    x, low, high = (gpudl.tensor(v, device=device, requires_grad=True) for v in ([-2.0, 0.5, 3.0, nan, 1.0], [[-1.0]], [1.0, 1.0, 1.0, 1.0, -3.0]))
+    y = x.clamp(low, high)
+    assert y.shape == (1, 5) and y.tolist()[0][:3] == [-1, 0.5, 1] and math.isnan(y.tolist()[0][3]) and y.tolist()[0][4] == -3
+    gx, gl, gh = gpudl.autograd.grad(y, (x, low, high), gpudl.tensor([[1.0, 10.0, 100.0, 1000.0, 1e4]], device=device))
+    assert gx.tolist() == [0, 10, 0, 0, 0] and gl.tolist() == [[1]] and gh.tolist() == [0, 0, 100, 0, 1e4]
+    half = gpudl.tensor([0.25, 5.0], dtype=gpudl.float16, device=device)
+    assert half.clamp(max=gpudl.tensor([1.0, 2.0], dtype=gpudl.float16, device=device)).dtype == gpudl.float16
+    rng = np.random.default_rng(3)
+    leaves = [gpudl.tensor(rng.normal(size=s), requires_grad=True) for s in ((4,), (3, 4), (1, 1))]
+    assert gradcheck(gpudl.clamp, leaves) and gradgradcheck(lambda *t: gpudl.clamp(*t) ** 2, leaves)
+    with pytest.raises(gpudl.ShapeError, match=r"clamp: shapes \(4,\) and \(3,\) do not broadcast"):
+        gpudl.ones(4).clamp(min=gpudl.ones(3))

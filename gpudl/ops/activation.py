@@ -179,12 +179,12 @@ class Softsign(Smooth, name="softsign", keeps="x", worked=[(-1.0, -0.5), (3.0, 0
 
     def derivative(self, m: Any, dy: Any, x: Any) -> Any:
         d = 1 + m.abs(x)
-        return dy / (d * d)
+        return dy / (d * d) + 0 * x  # NaN at infinity, as the quotient itself
 
 
 class Hardtanh(Smooth, name="hardtanh", keeps="x"):
     def value(self, x: Any) -> Any:
-        return np.minimum(np.maximum(x, self.params["p"]), self.params["q"])
+        return np.clip(x, self.params["p"], self.params["q"])
 
     def derivative(self, m: Any, dy: Any, x: Any) -> Any:
         return m.where((x > self.params["p"]) & (x < self.params["q"]), dy, 0.0)  # 0 at the bounds, unlike clamp
@@ -205,6 +205,14 @@ class Hardtanh(Smooth, name="hardtanh", keeps="x"):
 
 class Gelu(Smooth, name="gelu", keeps="x", worked=[(0.0, 0.0), (1.0, 0.8413447460685429), (-10.0, 0.0)]):
     def forward_cpu(self, x: Any, dtype: Any, compute: Any) -> Any:
+        if x.dtype == np.float32:
+            from gpudl._cpu import pointwise
+
+            flat = np.ascontiguousarray(x).reshape(-1)
+            y, cdf = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+            pointwise.gelu(flat, y.reshape(-1), cdf.reshape(-1))
+            self.save(x=x, cdf=cdf)
+            return y
         cdf = np.asarray(numpy_erf()(x * x.dtype.type(math.sqrt(0.5))))
         cdf += 1
         cdf *= 0.5
@@ -212,6 +220,12 @@ class Gelu(Smooth, name="gelu", keeps="x", worked=[(0.0, 0.0), (1.0, 0.841344746
         return np.asarray(x * cdf)
 
     def backward_cpu(self, dy: Any, x: Any, cdf: Any) -> Any:
+        if x.dtype == dy.dtype == np.float32:
+            from gpudl._cpu import pointwise
+
+            dx = np.empty(x.shape, x.dtype)
+            pointwise.gelu_backward(*[np.ascontiguousarray(v).reshape(-1) for v in (dy, x, cdf)], dx.reshape(-1))
+            return dx
         return dy * (cdf + x * (math.sqrt(0.5 / math.pi) * np.exp(-0.5 * x * x)))
 
     def derivative(self, m: Any, dy: Any, x: Any) -> Any:

@@ -22,8 +22,8 @@ from gpudl import _dtypes, kernels
 from gpudl._creation import zeros_like
 from gpudl._dtypes import ALL, C_NAMES, bool_, float32, float64, int64
 from gpudl._errors import DtypeError, ShapeError
-from gpudl._tensor import Tensor
-from gpudl.autograd import Cost, Op, Sample
+from gpudl._tensor import Tensor, wrap
+from gpudl.autograd import Cost, Op, Sample, no_grad
 from gpudl.kernels import Kernel, NumbaKernel, ceil_div, ladder
 from gpudl.ops._common import check_tensor, constant, select, together
 from gpudl.ops.copy import clone
@@ -131,15 +131,11 @@ def floating(dtype: np.dtype) -> np.dtype:
     return dtype if _dtypes.is_float(dtype) else _dtypes.get_default_dtype()
 
 
-@functools.cache
 def numpy_erf() -> Callable[[Any], Any]:
-    """The error function over arrays, which NumPy lacks: C's own, called element by element from machine code."""
-    from numba import vectorize
+    """The error function over arrays, which NumPy lacks: float32 to 8 units in the last place, float64 by C's own."""
+    from gpudl._cpu import pointwise
 
-    def scalar(x: float) -> float:
-        return math.erf(x)
-
-    return vectorize(["float32(float32)", "float64(float64)"])(scalar)
+    return pointwise.erf
 
 
 # The names that derivatives use besides operators, for arrays; for Tensors it is gpudl.ops, which has the same.
@@ -327,7 +323,7 @@ class Sub(Binary, name="sub", worked=[(1.5, 2.0, -0.5), (-1.0, 1.0, -2.0)]):
         return dy, unary_launch(self, "neg_fwd", dy) if self.needs[1] else None
 
     def errors() -> Any:
-        yield Sample(np.zeros(2, bool), np.zeros(2, bool)), DtypeError, r"sub: bool tensors have no difference; use logical_xor"
+        yield Sample(np.zeros(2, bool), np.zeros(2, bool)), DtypeError, r"sub: bools have no difference; use logical_xor"
 
 
 class Mul(Smooth2, name="mul", worked=[(1.5, 2.0, 3.0), (-1.0, 0.5, -0.5)]):
@@ -386,16 +382,22 @@ class ZeroDivision(ZeroDivisionError, RuntimeError):
     """An integer division by zero: Python's exception and, as in PyTorch, a RuntimeError."""
 
 
-def _checked(op: str, ufunc: Any) -> Any:
+def _checked(op: str, function: Any) -> Any:
+    """The same, but an integer division by zero raises. A name is that of NumPy's function, which the CPU path computes faster."""
+
     def divide(a: Any, b: Any) -> Any:
         _nonzero_divisor(op, a, b)
-        return ufunc(a, b)
+        if not isinstance(function, str):
+            return function(a, b)
+        from gpudl._cpu import pointwise
+
+        return pointwise.divide(function, a, b)
 
     return staticmethod(divide)
 
 
 class Fmod(Smooth2, name="fmod", worked=[(5.5, 2.0, 1.5), (-5.5, 2.0, -1.5)], draw=_quotient):
-    numpy = _checked("fmod", np.fmod)
+    numpy = _checked("fmod", "fmod")
     uses = ("", "ab")
 
     def derivatives(self, m: Any, dy: Any, a: Any, b: Any) -> Any:
@@ -403,7 +405,7 @@ class Fmod(Smooth2, name="fmod", worked=[(5.5, 2.0, 1.5), (-5.5, 2.0, -1.5)], dr
 
 
 class Remainder(Smooth2, name="remainder", worked=[(5.5, 2.0, 1.5), (-5.5, 2.0, 0.5)], draw=_quotient):
-    numpy = _checked("remainder", np.remainder)
+    numpy = _checked("remainder", "remainder")
     uses = ("", "ab")
 
     def errors() -> Any:
@@ -415,7 +417,7 @@ class Remainder(Smooth2, name="remainder", worked=[(5.5, 2.0, 1.5), (-5.5, 2.0, 
 
 
 class FloorDivide(Flat2, name="floor_divide", worked=[(5.5, 2.0, 2.0), (-5.5, 2.0, -3.0)], draw=_quotient):
-    numpy = _checked("floor_divide", np.floor_divide)
+    numpy = _checked("floor_divide", "floor_divide")
 
     def backward_graph(self, dy: Tensor) -> Any:
         return zeros_like(dy), zeros_like(dy)
@@ -527,10 +529,10 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    """input - alpha * other, broadcast. Either may be a number; DtypeError for bools."""
+    """input - alpha * other, broadcast. Either may be a number; DtypeError where either is bool."""
     a, b, dtype = operands("sub", input, other)
-    if dtype == bool_:
-        raise DtypeError("sub: bool tensors have no difference; use logical_xor (^), or convert with .int()")
+    if bool_ in (a.dtype, b.dtype) or isinstance(input, (bool, np.bool_)) or isinstance(other, (bool, np.bool_)):
+        raise DtypeError("sub: bools have no difference; use logical_xor (^) or logical_not (~), or convert with .int() or .float()")
     check_alpha("sub", alpha, dtype)
     return Sub.apply(a, b if alpha == 1 else mul(b, alpha), dtype=dtype, compute=dtype)
 
@@ -616,6 +618,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
     if isinstance(exponent, (int, float)) and isinstance(input, Tensor):
         if exponent == 2 and input.dtype != bool_ and (isinstance(exponent, int) or _dtypes.is_float(input.dtype)):
             return square(input)
+        if exponent == 0.5:  # PyTorch's choice, which shows at -0 and -inf
+            return sqrt(input)
         if isinstance(exponent, int) and exponent < 0 and not _dtypes.is_float(input.dtype):
             raise RuntimeError("pow: integers to a negative integer power are not integers; convert the base with .float()")
     a, b, dtype = operands("pow", input, exponent)
@@ -946,7 +950,7 @@ class Trunc(Unary, name="trunc", worked=[(1.5, 1.0), (-1.5, -1.0)]):
 
 class Clamp(Smooth, name="clamp", keeps="x"):
     def value(self, x: Any) -> Any:
-        return np.minimum(np.maximum(x, self.params["p"]), self.params["q"])
+        return np.clip(x, self.params["p"], self.params["q"])  # max where min is larger; NaN stays
 
     def derivative(self, m: Any, dy: Any, x: Any) -> Any:
         return m.where((x >= self.params["p"]) & (x <= self.params["q"]), dy, 0.0)  # 1 at the bounds
@@ -966,6 +970,33 @@ class Clamp(Smooth, name="clamp", keeps="x"):
 
     def cost(x: Any, min: Any = None, max: Any = None) -> Cost:
         return Cost(bytes=2 * x.nbytes, flops=2 * x.size)
+
+
+class ClampBetween(Op):
+    """clamp with Tensors as bounds, either of which may be None. At NaN and where low >= high the gradients are PyTorch's."""
+
+    name = "clamp"
+
+    def forward_cpu(self, x: Any, low: Any, high: Any) -> Any:
+        self.save(x=x, low=low, high=high)
+        y = x if low is None else np.maximum(x, low)
+        return np.asarray(y if high is None else np.minimum(y, high))
+
+    def forward_kernel(self, x: Any, low: Any, high: Any) -> Any:
+        self.save(x=x, low=low, high=high)
+        with no_grad():
+            y = wrap(x, self.device)
+            for bound, op in ((low, maximum), (high, minimum)):
+                y = y if bound is None else op(y, wrap(bound, self.device))
+        return y._array
+
+    def backward_graph(self, dy: Tensor, x: Tensor, low: Any, high: Any) -> Any:
+        if high is None:
+            return where(x >= low, dy, 0.0), where(x < low, dy, 0.0), None
+        if low is None:
+            return where(x <= high, dy, 0.0), None, where(x > high, dy, 0.0)
+        inside, below, above = (x >= low) & (x <= high), (x < low) & (low < high), (x > high) | (high < low)
+        return where(inside, dy, 0.0), where(below, dy, 0.0), where(above, dy, 0.0)
 
 
 class IsNan(Unary, name="isnan", worked=[(np.nan, True), (np.inf, False), (1.0, False)]):
@@ -1151,23 +1182,23 @@ def trunc(input: Tensor) -> Tensor:
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """min(max(input, min), max) with numbers or Tensors as bounds, either of which may be None; max where min > max; NaN stays.
 
-    The gradient is 1 from min to max, both included. RuntimeError where neither bound is given.
+    The gradient is 1 from min to max, both included; elsewhere it goes to the bound that is the result, where that is a Tensor.
+    RuntimeError where neither bound is given.
     """
     check_tensor("clamp", input=input)
     if min is None and max is None:
         raise RuntimeError("clamp: min or max must be given")
     bounds = [b for b in (min, max) if b is not None]
-    if any(isinstance(b, Tensor) for b in bounds):
-        if min is not None:  # a NaN bound gives NaN
-            input = where(logical_or(lt(input, min), ne(min, min)) if isinstance(min, Tensor) else lt(input, min), min, input)
-        if max is not None:
-            input = where(logical_or(gt(input, max), ne(max, max)) if isinstance(max, Tensor) else gt(input, max), max, input)
-        return input
     dtype = _dtypes.result_type(input, *bounds)
     if not _dtypes.is_float(dtype):  # in integers throughout: a double does not hold every int64
         for bound, op in ((min, maximum), (max, minimum)):
             input = input if bound is None else op(input, bound)
         return input
+    if any(isinstance(b, Tensor) for b in bounds):
+        given = together(input, *[b if isinstance(b, Tensor) else constant(b, dtype, input.device) for b in bounds])
+        broadcast("clamp", *given)
+        x, *rest = [t.to(dtype) for t in given]
+        return ClampBetween.apply(x, None if min is None else rest[0], None if max is None else rest[-1])
     return Clamp.apply(
         input, dtype=dtype, compute=dtype, p=-math.inf if min is None else float(min), q=math.inf if max is None else float(max)
     )

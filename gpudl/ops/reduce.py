@@ -910,6 +910,12 @@ class Var(Op, name="var"):
     def divisor(shape: tuple[int, ...], dim: tuple[int, ...], correction: float) -> float:
         return builtins.max(terms(shape, dim) - correction, 0.0)
 
+    @staticmethod
+    def scale(shape: tuple[int, ...], dim: tuple[int, ...], correction: float) -> float:
+        """The factor of the gradient, which is negative for correction > n, as PyTorch's."""
+        with np.errstate(all="ignore"):
+            return float(np.divide(2.0, terms(shape, dim) - correction))
+
     def forward_cpu(self, x: Any, dim: tuple[int, ...], keepdim: bool, correction: float) -> Any:
         centre = x.sum(axis=dim, keepdims=True) / x.dtype.type(terms(x.shape, dim))
         off = x - centre
@@ -930,20 +936,18 @@ class Var(Op, name="var"):
         return self.save(y=y.reshape(reduced_shape(x.shape, dim, keepdim)))
 
     def backward_cpu(self, dy: Any, x: Any, mean: Any, dim: tuple[int, ...], correction: float) -> Any:
-        scale = np.divide(2.0, self.divisor(x.shape, dim, correction))
+        scale = self.scale(x.shape, dim, correction)
         return (x - mean) * (dy.reshape(mean.shape) * dy.dtype.type(scale))
 
     def backward_kernel(self, dy: Any, x: Any, mean: Any, dim: tuple[int, ...], correction: float) -> Any:
-        with np.errstate(all="ignore"):
-            scale = float(np.divide(2.0, self.divisor(x.shape, dim, correction)))
+        scale = self.scale(x.shape, dim, correction)
         dy, mean = (self.device.xp.broadcast_to(a.reshape(mean.shape), x.shape) for a in (dy, mean))
         dx = self.device.empty(x.shape, x.dtype)
         self.launch("var.backward", x=x, dy=dy, mean=mean, dx=dx, dims=kernels.dims(x.shape, x, dy, mean), size=x.size, scale=scale)
         return dx
 
     def backward_graph(self, dy: Tensor, x: Tensor, dim: tuple[int, ...], correction: float) -> Tensor:
-        with np.errstate(all="ignore"):
-            scale = float(np.divide(2.0, self.divisor(x.shape, dim, correction)))
+        scale = self.scale(x.shape, dim, correction)
         return (x - x.mean(dim, keepdim=True)) * (dy.reshape(reduced_shape(x.shape, dim, True)) * scale)
 
     def literals() -> Any:

@@ -87,7 +87,7 @@ FUNCTION X softplus_bwd(X dy, X x, X beta, X threshold) { return x * beta > thre
 FUNCTION X logsigmoid_bwd(X dy, X x, X, X) { return dy * sigmoid_fwd(-x, x, x); }
 FUNCTION X softsign_bwd(X dy, X x, X, X) {
     const X d = X(1) + abs_fwd(x, x, x);
-    return dy / (d * d);
+    return dy / (d * d) + X(0) * x;  // NaN at infinity, as the quotient itself
 }
 FUNCTION X hardtanh_fwd(X x, X lo, X hi) { return clamp_fwd(x, lo, hi); }
 FUNCTION X hardtanh_bwd(X dy, X x, X lo, X hi) { return x > lo && x < hi ? dy : X(0); }  // 0 at the bounds, unlike clamp

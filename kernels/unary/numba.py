@@ -48,7 +48,7 @@ BACKWARD = {  # of dy and v, which is the output where the derivative is shortes
     "sigmoid_bwd": lambda dy, y, p, q: dy * (y * (C(1) - y)),
     "silu_bwd": lambda dy, x, p, q: dy * (sigmoid(x) * (C(1) + x * (C(1) - sigmoid(x)))),
     "tanh_bwd": lambda dy, y, p, q: dy * (C(1) - y * y),
-    "softsign_bwd": lambda dy, x, p, q: dy / ((C(1) + abs(x)) * (C(1) + abs(x))),
+    "softsign_bwd": lambda dy, x, p, q: dy / ((C(1) + abs(x)) * (C(1) + abs(x))) + C(0) * x,
     "gelu_bwd": lambda dy, x, p, q: (
         dy * (C(0.5) * (C(1) + math.erf(x * C(0.70710678118654752440))) + x * C(0.39894228040143267794) * math.exp(C(-0.5) * x * x))
     ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,10 +26,9 @@ ACTIVATIONS = [
     ("mish", ()), ("softplus", ()), ("softplus", (2.0, 3.0)), ("logsigmoid", ()), ("softsign", ()), ("hardtanh", ()), ("hardtanh", (-2.0, 3.0)),
     ("hardsigmoid", ()), ("hardswish", ()),
 ]  # fmt: skip
-# Where gpudl differs on purpose, or PyTorch's paths differ among themselves: the derivative of softsign at infinity is 0, not NaN; the one of
-# x ** 0.5 at -0 and -inf, where PyTorch takes rsqrt; PyTorch's float kernels of gelu, elu and hardswish treat infinity or NaN unlike its double ones.
+# Where PyTorch's paths differ among themselves: its float kernels of gelu, elu and hardswish treat infinity or NaN unlike its double ones.
 EXCEPT = {
-    "softsign": np.isinf, "pow 0.5": lambda x: np.isinf(x) | (x == 0), "gelu": np.isinf,
+    "gelu": np.isinf,
     "elu": np.isnan, "selu": np.isnan, "celu": np.isnan, "hardswish": np.isnan,
 }  # fmt: skip
 
@@ -37,7 +38,7 @@ def compare(name: str, theirs, ours, *arrays: np.ndarray, dtype: str = "float64"
     gs = [gpudl.tensor(a, dtype=dtype).requires_grad_() for a in arrays]
     want, got = theirs(*ts), ours(*gs)
     assert str(want.dtype) == f"torch.{got.dtype}"
-    skip = EXCEPT.get(name, lambda x: np.zeros(x.shape, bool))(arrays[0])
+    keep: Any = ~EXCEPT[name](arrays[0]) if name in EXCEPT else ...
     pairs = [("value", want.detach().numpy(), got.detach().numpy())]
     if want.requires_grad:
         dy = np.linspace(0.5, 1.5, want.numel()).reshape(want.shape)
@@ -46,7 +47,7 @@ def compare(name: str, theirs, ours, *arrays: np.ndarray, dtype: str = "float64"
         assert [t is None for t in tg] == [g is None for g in gg]
         pairs += [(f"gradient {i}", t.numpy(), g.numpy()) for i, (t, g) in enumerate(zip(tg, gg, strict=True)) if t is not None]
     for what, t, g in pairs:
-        np.testing.assert_allclose(g[~skip].astype(float), t[~skip].astype(float), rtol=rtol, atol=atol, err_msg=f"{name}: {what}")
+        np.testing.assert_allclose(g[keep].astype(float), t[keep].astype(float), rtol=rtol, atol=atol, err_msg=f"{name}: {what}")
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -157,3 +158,39 @@ def test_result_dtypes_of_one_operand(name: str) -> None:
     for a in DTYPES:
         want, got = outcome(getattr(torch, name), torch.ones(3, dtype=getattr(torch, a))), outcome(getattr(ops, name), gpudl.ones(3, dtype=a))
         assert want == got or (a == "bool" and want == "error"), f"{name} of {a}: {want} in PyTorch, {got}"
+
+
+def test_clamp_between_tensors() -> None:
+    """Each combination of special values, with both bounds and with one: value and all three gradients."""
+    some = np.array([0.5, np.nan, np.inf, -np.inf, 2.0, -1.0, 1.0])
+    x, low, high = (m.ravel().copy() for m in np.meshgrid(some, some, some))
+    both = lambda lib: lambda *t: lib.clamp(*t)
+    compare("clamp", both(torch), both(gpudl), x, low, high)
+    for name in ("min", "max"):
+        one = lambda lib: lambda x, b: lib.clamp(x, **{name: b})  # noqa: B023
+        compare(f"clamp {name}", one(torch), one(gpudl), x, low)
+    rng = np.random.default_rng(0)
+    compare("clamp", both(torch), both(gpudl), rng.normal(size=(3, 4)), rng.normal(size=(4,)) - 1, rng.normal(size=(3, 1)) + 1)  # broadcast
+    for a, b in ((gpudl.arange(5).clamp(min=gpudl.tensor(2)), torch.arange(5).clamp(min=torch.tensor(2))),
+                 (gpudl.arange(5).clamp(max=gpudl.tensor([1.5])), torch.arange(5).clamp(max=torch.tensor([1.5])))):  # fmt: skip
+        assert a.tolist() == b.tolist() and str(b.dtype) == f"torch.{a.dtype}"
+
+
+def test_bools_have_no_difference() -> None:
+    for lib in (gpudl, torch):
+        b, f, i = lib.tensor([True]), lib.tensor([1.5]), lib.tensor([2])
+        for bad in (lambda: f - b, lambda: b - f, lambda: 1.5 - b, lambda: b - 1, lambda: b - b, lambda: i - b, lambda: f - True, lambda: True - i):  # noqa: B023
+            with pytest.raises(RuntimeError):
+                bad()
+        assert (f - b.float()).tolist() == [0.5] and (f + b).tolist() == [2.5]
+
+
+@pytest.mark.parametrize("name", ["var", "std"])
+@pytest.mark.parametrize("correction", [0, 1, 2, 3, 3.5, 5])
+def test_variance_with_few_degrees_of_freedom(name: str, correction: float) -> None:
+    """n = 1, 2, 3 values, different and equal: inf, NaN and the sign of the gradient are PyTorch's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for data in (np.array([1.0, 2.0, 4.0]), np.ones(3), np.array([1.0, 3.0]), np.array([2.0]), np.array([[1.0, 2.0], [5.0, 5.0]])):
+            spread = lambda lib: lambda x: getattr(lib, name)(x, -1, correction=correction)  # noqa: B023
+            compare(f"{name} {correction}", spread(torch), spread(gpudl), data)
