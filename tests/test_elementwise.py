@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import numpy as np
@@ -392,3 +393,73 @@ def test_bytes_are_those_of_the_record_and_vectors_waste_none(family: str) -> No
                 if rung.name not in STRIDED and name != "adaptive_piecewise_linear.backward":
                     waste = [line for line in lines if line.space == "global" and line.sectors > line.ideal_sectors]
                     assert not waste, f"{rung!r}: {waste[0]}"
+
+
+# ------------------------------------------------------------------------------------------------------- compiled loops of the CPU path
+def _ulps(got: np.ndarray, want: np.ndarray) -> float:
+    """The worst distance from float64 values, in units in the last place of their float32."""
+    return float(np.max(np.abs(got.astype(np.float64) - want) / np.spacing(np.maximum(np.abs(want), 2.0**-126).astype(np.float32))))
+
+
+def _floats() -> np.ndarray:
+    """Every size of float32: evenly spaced ones, and every exponent."""
+    rng = np.random.default_rng(6)
+    x = np.concatenate([np.linspace(-4.5, 4.5, 90001), 2.0 ** rng.uniform(-149, 5, 60000) * rng.choice([-1, 1], 60000)])
+    return x.astype(np.float32)
+
+
+def test_erf_is_within_8_units_in_the_last_place() -> None:
+    x = _floats()
+    assert _ulps(gpudl.erf(gpudl.tensor(x)).numpy(), np.array([math.erf(v) for v in x.tolist()])) <= 8
+    y = gpudl.erf(gpudl.tensor([0.0, -0.0, np.inf, -np.inf, np.nan, 30.0, -30.0])).numpy()
+    np.testing.assert_array_equal(y, [0, -0.0, 1, -1, np.nan, 1, -1])
+    assert np.signbit(y[1]) and not np.signbit(y[0]) and np.abs(gpudl.erf(gpudl.tensor(x)).numpy()).max() == 1
+    assert gpudl.erf(gpudl.tensor(0.5)).shape == () and gpudl.erf(gpudl.zeros(0, 3)).shape == (0, 3)
+
+
+def test_gelu_and_its_gradient_in_float32() -> None:
+    """Against float64: erf's 8 units and the rounding of 1 + erf, a product and two roundings; the density's exponential to 2 units."""
+    x = _floats()
+    x32, x64 = (gpudl.tensor(x, dtype=d).requires_grad_() for d in ("float32", "float64"))
+    dy = gpudl.tensor(np.random.default_rng(3).normal(size=x.size).astype(np.float32))
+    y32, y64 = (ops.gelu(v) for v in (x32, x64))
+    eps = 2.0**-23
+    assert (np.abs(y32.detach().numpy() - y64.detach().numpy()) <= 12 * eps * np.abs(x) + 2.0**-149).all()
+    (g32,), (g64,) = gpudl.autograd.grad(y32, [x32], dy), gpudl.autograd.grad(y64, [x64], dy.double())
+    assert (np.abs(g32.numpy() - g64.numpy()) <= 16 * eps * np.abs(dy.numpy()) * (1 + np.abs(x))).all()
+    t = gpudl.tensor(np.arange(12.0).reshape(3, 4), dtype="float32").T.requires_grad_()  # strided
+    np.testing.assert_allclose(gpudl.autograd.grad(ops.gelu(t), [t], t.detach())[0].numpy(), _gelu_slope(t.detach().numpy()) * t.detach().numpy(), 1e-5)
+
+
+def _gelu_slope(x: np.ndarray) -> np.ndarray:
+    x = x.astype(np.float64)
+    return 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+
+@pytest.mark.parametrize("name", ["fmod", "remainder", "floor_divide"])
+def test_divisions_give_numpys_bits(name: str) -> None:
+    rng = np.random.default_rng(5)
+    n = 20000
+    special = np.array([*SPECIAL, 1e-44, 16777217, 3.3, 0.1, 4194303.5, 4194304, 1e30, -1e30], np.float32)
+    pairs = [
+        tuple(m.ravel() for m in np.meshgrid(special, special)),
+        (rng.normal(size=n), rng.normal(size=n)),
+        (rng.normal(size=n) * 10 ** rng.uniform(-9, 9, n), rng.normal(size=n)),
+        (rng.integers(-100, 100, n) * np.float32(0.1), rng.choice([0.1, 0.2, 0.3, -0.1], n)),  # quotients that round to an integer
+        (rng.integers(-(10**6), 10**6, n), rng.integers(1, 300, n)),
+        (rng.normal(size=(3, 700)), rng.normal(size=(700,))), (rng.normal(size=(40, 40)).T, rng.normal(size=())),
+    ]  # fmt: skip
+    for a, b in pairs:
+        a, b = np.asarray(a).astype(np.float32), np.asarray(b).astype(np.float32)
+        with np.errstate(all="ignore"):
+            want = getattr(np, name)(a, b)
+        got = getattr(ops, name)(gpudl.tensor(a), gpudl.tensor(b)).numpy()
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(np.signbit(got[~np.isnan(want)]), np.signbit(want[~np.isnan(want)]))
+
+
+def test_clamp_keeps_nan_and_gives_max_where_min_is_larger() -> None:
+    x = gpudl.tensor([-2.0, 0.5, 3.0, np.nan, np.inf])
+    np.testing.assert_array_equal(ops.clamp(x, -1, 1).numpy(), np.array([-1, 0.5, 1, np.nan, 1], np.float32))
+    np.testing.assert_array_equal(ops.clamp(x, 2, 1).numpy(), np.array([1, 1, 1, np.nan, 1], np.float32))
+    assert ops.clamp(x, 0.1).dtype == np.float32 and ops.hardtanh(x.half()).dtype == np.float16
