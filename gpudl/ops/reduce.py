@@ -169,8 +169,8 @@ ladder(
 )
 ladder(
     "cumsum.forward",
-    Kernel("01_naive.cu", **naive, dtypes=ALL),
-    Kernel("02_warp_scan.cu", **warp, dtypes=ALL),
+    Kernel("01_naive.cu", **naive, dtypes=ALL, traffic=lambda A, B, Q, itemsize: 2 * A * B * Q * itemsize),
+    Kernel("02_warp_scan.cu", **warp, dtypes=ALL, traffic=lambda A, B, Q, itemsize: 2 * A * B * Q * itemsize),
     choose=lambda B, sb, sq, Q: "01_naive" if columns(B, sb, sq) or Q <= 8 else "02_warp_scan",
 )
 
