@@ -482,7 +482,7 @@ def pool_piece(n: int, step: int, spread: int, window: int, stride: int, dilatio
 
 def pool_bytes(C: int, K: int, R: int, S: int, rows: int, cols: int, itemsize: int, KB: int) -> int:
     """Shared memory of 03_thread_tile: the piece and all filters."""
-    return max(itemsize, 4) * C * (rows * cols + R * S * padded(K, KB))
+    return max(itemsize, 4) * C * (rows * cols + R * S * (ceil_div(K, KB) | 1) * KB)
 
 
 ladder(

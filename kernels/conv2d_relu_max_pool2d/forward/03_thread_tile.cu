@@ -4,7 +4,7 @@
 //            and its number a*B + b within the window (the first of equal ones; a NaN wins); x (N, C, H, W), w (K, C, R, S), y of size (P, Q) is
 //            never stored, z and at (N, K, I, J), windows of (A, B) <= WINDOW elements; all contiguous; one group; any sizes >= 1 that fit
 // Launch     grid N*ceil(I/TI)*ceil(J/TJ), block (TI*TJ, WARPS), dynamic smem C*(rows*cols + R*S*Kp)*sizeof(acc_t) B for a piece of rows x cols, Kp = K
-//            rounded up to a multiple of KB
+//            rounded up to an odd multiple of KB
 // FLOPs      2*N*K*I*J*A*B*C*R*S (windows that overlap compute their common results again)
 // Traffic    sizeof(T)*(N*ceil(I/TI)*ceil(J/TJ)*C*(rows*cols + R*S*K) + N*K*I*J) + N*K*I*J B requested; floor as in 01
 // Intensity  2*K*TI*TJ*A*B*R*S/(rows*cols + R*S*K)/sizeof(T) FLOP/B of x and w
@@ -23,7 +23,7 @@ extern "C" __global__ void __launch_bounds__(TI * TJ * WARPS, 1)
                     int dilation_h, int dilation_w, int I, int J, int A, int B, int step_h, int step_w, int rim_h, int rim_w, int spread_h,
                     int spread_w, int rows, int cols) {
     extern __shared__ __align__(16) unsigned char memory[];
-    const int depth = C * R * S, Kp = (K + KB - 1) / KB * KB;
+    const int depth = C * R * S, Kp = ((K + KB - 1) / KB | 1) * KB;  // odd: stores down a column share fewer banks
     acc_t* filters = reinterpret_cast<acc_t*>(memory);  // C x R x S x Kp
     acc_t* piece = filters + depth * Kp;                // C x rows x cols
     const int down = (I + TI - 1) / TI, across = (J + TJ - 1) / TJ;
