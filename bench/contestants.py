@@ -142,6 +142,16 @@ class Gpudl(Contestant):
         if rung and kernels.ladder(ladder)[rung].precision == "tf32x3":
             self.note = "3xTF32 products, held to the accuracy of float32"
 
+    def missing(self) -> str:
+        if not self.rung or kernels.ladder(self.ladder)[self.rung].backend != "numba" or self.device.type != "cuda":
+            return ""
+        try:
+            from numba import cuda
+
+            return "" if cuda.is_available() else "Numba sees no GPU"
+        except Exception as error:
+            return f"Numba has no CUDA here: {error}"
+
     def refuses(self, case: Case) -> str:
         if self.rung and _dtypes.as_dtype(case.dtype) not in kernels.ladder(self.ladder)[self.rung].dtypes:
             return f"{self.ladder}/{self.rung} does not take {case.dtype}"

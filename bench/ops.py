@@ -93,8 +93,13 @@ def verify(who: Contestant, case: Case, sample: Any, seed: int, want: list[Any],
     """The case twice on poisoned memory (a result that changes from run to run is a race), against the reference."""
     before = who.launches if isinstance(who, Gpudl) else 0
     with who.poisoned():
-        runner = who.runner(case, sample, seed)
-        first = runner.collect(runner.calls[0]())
+        try:
+            runner = who.runner(case, sample, seed)
+            first = runner.collect(runner.calls[0]())
+        except NotImplementedError as error:
+            if isinstance(who, Gpudl) and who.rung:
+                raise _NotTaken(f"{who.ladder}/{who.rung}: {error}") from error
+            raise
         second = runner.collect(runner.calls[0]())
     if isinstance(who, Gpudl) and not who.ran(before):
         raise _NotTaken(f"{who.ladder}/{who.rung} does not take this size")

@@ -5,8 +5,6 @@ import math
 
 from numba import cuda
 
-from gpudl import KernelError
-
 
 @cuda.jit(device=True)
 def sigmoid(x):
@@ -61,7 +59,7 @@ BACKWARD = {  # of dy and v, which is the output where the derivative is shortes
     "abs_bwd": lambda dy, x, p, q: dy if x > 0 else -dy if x < 0 else dy * x,
 }
 if F not in FORWARD | BACKWARD:
-    raise KernelError(f"unary/numba.py has no {F}; it has the activations. Another rung of the ladder has every function")
+    raise NotImplementedError(f"unary/numba.py has no {F}; another rung of the ladder has every function")
 f = cuda.jit(device=True)((FORWARD | BACKWARD)[F])
 
 
