@@ -24,6 +24,8 @@ INCLUDE = Path(__file__).parent / "include"
 PRELUDE = RUNTIME / "gpudl_emulator.h"
 MARK = "gpudl_user_source_begins;"
 OWN = "gpudl_user_"  # begins the names of a source that are also those of a C library that a GPU does not have
+# What kernels call and the runtime answers: printf, and the heap (operator new and delete by their symbols).
+WRAPPED = ("printf", "vprintf", "malloc", "free", "_Znwm", "_Znam", "_ZdlPv", "_ZdaPv", "_ZdlPvm", "_ZdaPvm")
 DYNAMIC_BYTES = 227 * 1024  # the most that any architecture gives a block
 
 # Aliasing follows CUDA's habits; -fno-math-errno lets sqrtf be one instruction. Where the processor has fused multiply-adds or an unsigned
@@ -32,7 +34,7 @@ COMMON = (
     "-ffp-contract=off", "-fsigned-char", "-fPIC", "-fno-exceptions", "-fno-rtti", "-fno-strict-aliasing", "-fwrapv", "-fno-math-errno",
     "-fno-trapping-math", "-fno-gnu-unique", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-fno-extern-tls-init", "-fno-stack-protector",
     "-fstack-clash-protection", "--param", "stack-clash-protection-guard-size=12", "-Wno-attributes", "-Wno-unknown-pragmas", "-Wno-psabi", "-w",
-    "-fdiagnostics-color=never", "-fno-diagnostics-show-caret", "-fno-threadsafe-statics",
+    "-fdiagnostics-color=never", "-fno-diagnostics-show-caret", "-fno-threadsafe-statics", "-fno-builtin-printf",
 )  # fmt: skip
 FAST = ("-O2", "-g1", "-fno-finite-loops")  # an endless loop is for the watchdog, not for the optimiser to remove
 # libtsan is not linked: the runtime defines its hooks. Scalar replacement would split a float4 access in four, and merged tails
@@ -459,7 +461,7 @@ def _compile(path: Path, arguments: list[str], sanitize: bool, expressions: tupl
             stack = '.section .note.GNU-stack,"",@progbits\n'
             assembly.write_text(f'.section .tbss,"awT",@nobits\n.balign 1024\n{labels}.zero {DYNAMIC_BYTES}\n{stack}')
             objects.append(str(assembly))
-        wrap = [f"-Wl,--wrap={f}" for f in ("memcpy", "memmove", "memset")] if sanitize else []
+        wrap = [f"-Wl,--wrap={f}" for f in (*WRAPPED, *(("memcpy", "memmove", "memset") if sanitize else ()))]
         link = ["-shared", "-Wl,-Bsymbolic", "-Wl,-z,defs", *wrap, *objects, str(runtime), "-lm", "-lc", "-lgcc"]
         with _temporary(target) as temporary:
             _run([gxx, *link, "-o", str(temporary)])
@@ -621,8 +623,10 @@ def runtime() -> ctypes.CDLL:
     library.gpudl_emu_next.argtypes = [u64, ctypes.POINTER(u64), ctypes.POINTER(u64)]
     library.gpudl_emu_arena.argtypes = [ctypes.POINTER(u64), ctypes.POINTER(u64)]
     library.gpudl_emu_in_use.restype = u64
+    library.gpudl_emu_is_heap.argtypes = [u64]
     library.gpudl_emu_written.argtypes = [u64, u64]
     library.gpudl_emu_sizes.argtypes, library.gpudl_emu_sizes.restype = [ctypes.c_int], u64
+    library.gpudl_emu_output.argtypes, library.gpudl_emu_output.restype = [pointer, u64, pointer], u64
     for name in ("gpudl_emu_profile", "gpudl_emu_trace"):
         getattr(library, name).argtypes, getattr(library, name).restype = [pointer, u64], u64
     library.gpudl_emu_profile_dropped.restype = u64

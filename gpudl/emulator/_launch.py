@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import operator
 import os
+import sys
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class _Launch(ctypes.Structure):
         ("profile", ctypes.c_uint32), ("cooperative", ctypes.c_uint32), ("traced_block", ctypes.c_uint32),
         ("traced_warp", ctypes.c_uint32), ("timeout", ctypes.c_double), ("writable", ctypes.c_uint64),
         ("faults", _Fault * MAX_FAULTS), ("fault_count", ctypes.c_uint32), ("stopped", ctypes.c_uint32), ("barriers", ctypes.c_uint64),
-        ("switches", ctypes.c_uint64),
+        ("switches", ctypes.c_uint64), ("output", ctypes.c_uint64),
     ]  # fmt: skip
 
 
@@ -262,6 +263,8 @@ class Function:
                 self._put[i](i, value, foreign, keep)
             groups = self._copy_in(foreign, keep) if foreign else ()
             status = self._run(self._at)
+            if self._launch.output:
+                _print_output()
             for home, host, size, written in groups:
                 if written:
                     ctypes.memmove(host, home, size)
@@ -430,6 +433,18 @@ class Function:
             if p.kind == "pointer" and isinstance(args[i], np.ndarray)
         ]
         return _symbols.explain(self, faults, places)
+
+
+def _print_output() -> None:
+    """Write what a launch has printed, to Python's own standard output."""
+    library = _build.runtime()
+    lost = ctypes.c_uint64()
+    size = library.gpudl_emu_output(None, 0, None)
+    text = ctypes.create_string_buffer(max(size, 1))
+    library.gpudl_emu_output(ctypes.addressof(text), max(size, 1), ctypes.byref(lost))
+    sys.stdout.write(text.raw[:size].decode(errors="replace"))
+    if lost.value:
+        sys.stdout.write(f"[{lost.value} more printf calls: a launch keeps 1 MiB of output]\n")
 
 
 def _what(value: Any) -> str:

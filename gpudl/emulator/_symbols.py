@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from gpudl.emulator._build import INCLUDE, RUNTIME
+from gpudl.emulator import _memory
+from gpudl.emulator._build import INCLUDE, RUNTIME, runtime
 from gpudl.emulator._errors import Report
 
 if TYPE_CHECKING:
@@ -96,6 +97,11 @@ class Places:
         """Array, element index, and the array as words: the one that holds the address or lies nearest."""
         places = self.shared if space == 2 else self.arrays + self.data
         at = address - shared_base if space == 2 else address
+        if space != 2 and (heap := _memory.find(at)) and runtime().gpudl_emu_is_heap(heap[0]):  # what a kernel took by malloc or new
+            start, length = heap
+            item = size if size <= 8 else 4
+            past = "" if at - start <= length - size else f" (it has {length // item} of them)"
+            return "malloc", (at - start) // item, f"element {(at - start) // item} of memory from malloc{past}"
         best = min(places, key=lambda p: max(p[1] - at, at - (p[1] + p[2] - 1), 0), default=None)
         if best is None or (space != 2 and max(best[1] - at, at - (best[1] + best[2])) > 1 << 24):
             return None, None, f"address 0x{address:x}" + (", a null pointer" if address < 4096 else "")

@@ -505,3 +505,147 @@ def test_a_report_names_what_the_source_names():
 def test_what_is_not_there_is_refused_clearly(source, message):
     with pytest.raises(emulator.CompileError, match=message):
         run(source, "a", 1, 1, np.zeros(4, np.int32))
+
+
+MORE_GROUPS = """
+#include <cooperative_groups/scan.h>
+#include <cooperative_groups/memcpy_async.h>
+namespace cg = cooperative_groups;
+__device__ int total(cg::thread_group g, int* s, int v) {                                // of any group
+    int lane = g.thread_rank();
+    for (int i = g.size() / 2; i > 0; i /= 2) { s[lane] = v; g.sync(); if (lane < i) v += s[lane + i]; g.sync(); }
+    return v;
+}
+extern "C" __global__ void groups(const int* x, int* y, int* counter, int n) {
+    auto block = cg::this_thread_block();
+    auto warp = cg::tiled_partition<32>(block);
+    auto quad = cg::tiled_partition<4>(warp);
+    int t = block.thread_rank();
+    __shared__ int s[64], t4[64];
+    cg::memcpy_async(block, s, x, sizeof s);
+    cg::wait(block);
+    y[t] = cg::inclusive_scan(warp, s[t]);
+    y[64 + t] = cg::exclusive_scan(quad, s[t]);
+    y[128 + t] = quad.match_any(s[t] & 1);
+    int sum = total(block, s, x[t]);
+    if (t == 0) y[192] = sum;
+    sum = total(cg::tiled_partition(block, 8), t4 + t / 8 * 8, x[t]);
+    if (t % 8 == 0) y[256 + t / 8] = sum;
+    if (x[t] % 3 == 0) {                                                                 // one atomic for all that come here together
+        auto active = cg::coalesced_threads();
+        int before = 0;
+        if (active.thread_rank() == 0) before = atomicAdd(counter, active.size());
+        y[320 + active.shfl(before, 0) + active.thread_rank()] = x[t];
+        if (active.thread_rank() == 0) atomicAdd(counter + 1, 1);
+        y[384 + t] = cg::reduce(active, x[t], cg::plus<int>());
+    } else y[384 + t] = __popc(__activemask());
+}
+"""
+
+
+@modes
+@pytest.mark.parametrize("order", ["ascending", "random"])
+def test_more_cooperative_groups(sanitize, order):
+    x, y, counter = np.random.default_rng(6).integers(0, 9, 64).astype(np.int32), np.full(448, -1, np.int32), np.zeros(2, np.int32)
+    run(MORE_GROUPS, "groups", 1, 64, x, y, counter, 64, sanitize=sanitize, order=order)
+    y, warps = y.reshape(7, 64), x.reshape(2, 32)
+    np.testing.assert_array_equal(y[0].reshape(2, 32), warps.cumsum(1))
+    np.testing.assert_array_equal(y[1].reshape(16, 4), x.reshape(16, 4).cumsum(1) - x.reshape(16, 4))
+    odd = x.reshape(16, 4) & 1
+    np.testing.assert_array_equal(y[2].reshape(16, 4), ((odd[:, None, :] == odd[:, :, None]) << np.arange(4)).sum(2))
+    assert y[3, 0] == x.sum()
+    np.testing.assert_array_equal(y[4, :8], x.reshape(8, 8).sum(1))
+    threes = x % 3 == 0
+    assert counter.tolist() == [threes.sum(), 2]  # the lanes of a warp came together
+    assert sorted(y[5][: threes.sum()]) == sorted(x[threes])
+    for w in range(2):
+        mine, values = threes.reshape(2, 32)[w], warps[w]
+        np.testing.assert_array_equal(y[6].reshape(2, 32)[w], np.where(mine, values[mine].sum(), (~mine).sum()))
+
+
+def test_printf_goes_where_python_prints(capsys):
+    source = """
+    #include <stdio.h>
+    extern "C" __global__ void k(const float* x, int n) {
+        for (int i = 0; i < n; i++) printf("thread %d: %5.2f %s\\n", threadIdx.x, x[threadIdx.x], "ok");
+        if (threadIdx.x == 3) x[100000] == 0 ? printf("yes") : printf("no");
+    }
+    """
+    x = np.arange(4, dtype=np.float32)
+    module = emulator.compile(source, sanitize=False)
+    run(source, "k", 1, 3, x, 2, sanitize=False)
+    assert capsys.readouterr().out == "".join(f"thread {t}: {t:5.2f} ok\n" * 2 for t in range(3))
+    module.get_function("k")(1, 3, (x, 100000))
+    out = capsys.readouterr().out
+    assert len(out) < (1 << 20) + 200 and "more printf calls: a launch keeps 1 MiB" in out
+    with pytest.raises(emulator.SanitizerError, match="out_of_bounds"):
+        run(source, "k", 1, 4, x, 1)
+    assert capsys.readouterr().out.startswith("thread 0:  0.00 ok\nthread 1:")
+
+
+def test_memory_from_a_kernels_heap():
+    source = """
+    struct Pair { int a, b; };
+    extern "C" __global__ void k(int* y, int past) {
+        int* p = (int*)malloc(64 * sizeof(int));
+        for (int i = 0; i < 64 + past; i++) p[i] = i;
+        Pair* q = new Pair[3];
+        q[2].b = 5;
+        y[threadIdx.x] = p[63] + q[2].b;
+        delete[] q;
+        free(p);
+    }
+    """
+    y = np.zeros(4, np.int32)
+    before = emulator.memory_in_use()
+    run(source, "k", 1, 4, y, 0)
+    assert (y == 68).all() and emulator.memory_in_use() == before
+    with pytest.raises(emulator.SanitizerError, match="out_of_bounds: writes 4 bytes at element 64 of memory from malloc"):
+        run(source, "k", 1, 1, y, 1)
+    with pytest.raises(emulator.SanitizerError, match="was freed before"):
+        run(source.replace("free(p);", "free(p); free(p);"), "k", 1, 1, y, 0)
+
+
+WMMA = """
+#include <mma.h>
+using namespace nvcuda;
+extern "C" __global__ void product(const half* a, const half* b, float* c) {              // 16x32 times 32x16, b stored by columns
+    wmma::fragment<wmma::matrix_a, 16, 16, 16, half, wmma::row_major> fa;
+    wmma::fragment<wmma::matrix_b, 16, 16, 16, half, wmma::col_major> fb;
+    wmma::fragment<wmma::accumulator, 16, 16, 16, float> fc;
+    wmma::fill_fragment(fc, 1.0f);
+    for (int k = 0; k < 32; k += 16) {
+        wmma::load_matrix_sync(fa, a + k, 32);
+        wmma::load_matrix_sync(fb, b + k, 32);
+        wmma::mma_sync(fc, fa, fb, fc);
+    }
+    for (int i = 0; i < fc.num_elements; i++) fc.x[i] *= 2;
+    wmma::store_matrix_sync(c, fc, 16, wmma::mem_row_major);
+}
+extern "C" __global__ void bytes(const signed char* a, const signed char* b, int* c) {
+    wmma::fragment<wmma::matrix_a, 8, 32, 16, signed char, wmma::row_major> fa;
+    wmma::fragment<wmma::matrix_b, 8, 32, 16, signed char, wmma::row_major> fb;
+    wmma::fragment<wmma::accumulator, 8, 32, 16, int> fc;
+    wmma::fill_fragment(fc, 0);
+    wmma::load_matrix_sync(fa, a, 16);
+    wmma::load_matrix_sync(fb, b, 32);
+    wmma::mma_sync(fc, fa, fb, fc);
+    wmma::store_matrix_sync(c, fc, 8, wmma::mem_col_major);
+}
+"""
+
+
+@modes
+def test_wmma(sanitize):
+    rng = np.random.default_rng(7)
+    a, b, c = rng.normal(size=(16, 32)).astype(np.float16), rng.normal(size=(32, 16)).astype(np.float16), np.zeros((16, 16), np.float32)
+    run(WMMA, "product", 1, 32, a, np.ascontiguousarray(b.T), c, sanitize=sanitize)
+    np.testing.assert_allclose(c, 2 * (1 + a.astype(float) @ b.astype(float)), atol=1e-5)
+    a, b, c = rng.integers(-128, 128, (8, 16)).astype(np.int8), rng.integers(-128, 128, (16, 32)).astype(np.int8), np.zeros((32, 8), np.int32)
+    run(WMMA, "bytes", 1, 32, a, b, c, sanitize=sanitize)
+    np.testing.assert_array_equal(c.T, a.astype(int) @ b.astype(int))
+
+
+def test_wmma_past_the_end_of_a_matrix():
+    with pytest.raises(emulator.SanitizerError, match="out_of_bounds"):
+        run(WMMA, "product", 1, 32, np.zeros((15, 32), np.float16), np.zeros((16, 32), np.float16), np.zeros((16, 16), np.float32))

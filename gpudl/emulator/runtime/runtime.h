@@ -60,6 +60,7 @@ struct Launch {
     Fault faults[MAX_FAULTS];
     u32 fault_count, stopped;
     u64 barriers, switches;
+    u64 output;                         // not 0: a kernel has printed
 };
 enum { ASCENDING, DESCENDING, RANDOM };
 
@@ -74,7 +75,7 @@ struct Context {
 struct Stack { char* low; char* top; Context start; };
 
 // ---- One CUDA thread.
-enum Waiting : uint8_t { RUNS, AT_BARRIER, AT_COLLECTIVE, EXITED };
+enum Waiting : uint8_t { RUNS, AT_BARRIER, AT_COLLECTIVE, EXITED, TOGETHER };     // TOGETHER: at __activemask
 struct Acquired;                        // what a thread learned through atomics and fences (sanitizer.cpp)
 struct AsyncCopy { void* to; const void* from; u32 bytes, source_bytes; u64 pc; };
 struct alignas(64) Thread {             // one cache line: a thousand of them are walked at every barrier
@@ -123,7 +124,7 @@ struct Worker {
     Thread* threads = nullptr;
     Baggage* baggage = nullptr;         // by thread number
     u32 thread_count = 0, warp_count = 0, alive = 0;
-    u32 warps_ready = 0;
+    u32 warps_ready = 0, wait_for_others = 0;                   // wait_for_others: threads at __activemask
     u32 order = 0;
     u64 random = 1;
     u64 switches = 0, switch_limit = 0, barriers = 0, idle = 0;
@@ -154,6 +155,8 @@ address_t stacks_end();
 
 // memory.cpp
 bool in_arena(address_t address);
+EXPORT void* gpudl_emu_allocate(u64 size);
+EXPORT void gpudl_emu_free(void* pointer);
 void mark_allocation(address_t address);
 extern address_t arena_base;
 extern u64 arena_size;
@@ -173,6 +176,7 @@ void sanitizer_copy_complete(Worker* w, AsyncCopy& copy);
 void sanitizer_grid_barrier(Worker* w);
 void sanitizer_fence(Worker* w);
 void sanitizer_request_stop(Worker* w);
+void sanitizer_forget(address_t address, u64 size);
 extern bool rerunning;                                          // the launch runs again, for sanitizer_second_opinion
 u64 undefined_value(u64 pc);
 void note_undefined(Worker* w, u64 pc, const char* text);

@@ -782,6 +782,11 @@ void sanitizer_second_opinion(Launch* launch, const std::function<void()>& run) 
     undo.pages.clear();
 }
 
+void sanitizer_forget(address_t address, u64 size) {
+    u64 first = (address - global.base) >> 2, last = (address - global.base + size + 3) >> 2;
+    memset(&global.cells[first], 0, (last - first) * sizeof(Cell));
+}
+
 // ---- The hooks. They run before the access, so an invalid one never happens.
 #define HOOKS(SIZE)                                                                                                     \
     EXPORT void __tsan_read##SIZE(void* a) { check<SIZE>((address_t)a, ACCESS_READ, CALLER); }                          \

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <csignal>
+#include <cstdarg>
 #include <cstdio>
 #include <chrono>
 #include <cstdlib>
@@ -15,6 +16,7 @@
 #include <mutex>
 #include <pthread.h>
 #include <sched.h>
+#include <set>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <thread>
@@ -137,10 +139,31 @@ static HOT void resume(Worker* w, Thread* self, Thread* next) {
 }
 static void explain_deadlock(Worker* w);
 
+// Nothing else can run: of each warp, the lanes that have met at one __activemask go on, as the lanes that are active together there.
+static __attribute__((noinline)) bool release_active(Worker* w) {
+    bool any = false;
+    for (u32 number = 0; w->wait_for_others && number < w->warp_count; number++) {
+        u32 lanes = 0;
+        u64 place = 0;
+        for (u32 rest = w->warps[number].alive; rest; rest &= rest - 1) {
+            Thread& t = w->threads[number * 32 + __builtin_ctz(rest)];
+            if (t.waiting != TOGETHER || (lanes && t.pc != place)) continue;
+            place = t.pc, lanes |= rest & -rest;
+        }
+        for (u32 rest = lanes; rest; rest &= rest - 1) {
+            Thread& t = w->threads[number * 32 + __builtin_ctz(rest)];
+            t.waiting = RUNS, t.mask = lanes, w->wait_for_others--;
+        }
+        if (lanes) make_ready(w, number, lanes), any = true;
+    }
+    return any;
+}
+
 // The running thread cannot go on now. Its state is set; someone else will make it ready.
 static HOT void block_current(Worker* w) {
     Thread* self = w->current;
     Thread* next = pick(w);
+    if (UNLIKELY(!next) && release_active(w)) next = pick(w);
     if (UNLIKELY(!next)) { explain_deadlock(w); stop_launch(w); }
     resume(w, self, next);
 }
@@ -152,6 +175,7 @@ void yield_thread(Worker* w) {
     if (UNLIKELY((w->idle & 1023) == 1023)) {
         sched_yield();                                          // another worker's block may be the one that is waited for
         if (interrupted) stop_launch(w);
+        release_active(w);                                      // perhaps it polls for what they will do
     }
     // To the back: any other ready thread goes first, another warp's by preference.
     u32 others = w->warps_ready & ~(1u << self->warp);
@@ -449,8 +473,15 @@ EXPORT unsigned gpudl_emu_reduce(unsigned mask, unsigned value, int operation) {
     collective(worker, mask, KIND_REDUCE, combine_reduce, &record, CALLER);
     return record.result;
 }
-// Which lanes would be active together is the hardware's choice; here each runs by itself until it must wait.
-EXPORT unsigned gpudl_emu_activemask() { return worker->warps[worker->current->warp].alive; }
+// Which lanes are active together is the hardware's choice; here, those that come to one place before anything else has to go on.
+EXPORT unsigned gpudl_emu_activemask() {
+    Worker* w = worker;
+    Thread* self = w->current;
+    self->waiting = TOGETHER, self->pc = CALLER;
+    w->wait_for_others++;
+    block_current(w);
+    return self->mask;
+}
 EXPORT void gpudl_emu_yield() {
     Worker* w = worker;
     if (!w || !w->current) return;
@@ -503,6 +534,73 @@ EXPORT void gpudl_emu_copy_wait(unsigned groups_left) {
     t->groups.erase(t->groups.begin(), t->groups.begin() + done);
     for (u32& end : t->groups) end -= count;
 }
+
+// ---- printf: kept until the launch ends, for Python to write where it writes. Calls of a kernel come here by the linker's --wrap.
+static std::string output;
+static std::mutex output_mutex;
+static u64 output_lost = 0;
+constexpr size_t MOST_OUTPUT = 1 << 20;                         // as much as CUDA keeps by default
+EXPORT int __wrap_vprintf(const char* format, va_list arguments) {
+    Worker* w = worker;
+    if (!w || !w->launch) return vprintf(format, arguments);
+    char text[1024];
+    va_list again;
+    va_copy(again, arguments);
+    int size = vsnprintf(text, sizeof text, format, arguments);
+    std::string large;
+    if (size >= (int)sizeof text) large.resize(size + 1), vsnprintf(&large[0], large.size(), format, again), large.pop_back();
+    va_end(again);
+    if (size < 0 || (w->launch->module->sanitized && rerunning)) return size;
+    std::lock_guard<std::mutex> lock(output_mutex);
+    if (output.size() + size > MOST_OUTPUT) output_lost++;
+    else output.append(large.empty() ? text : large.c_str(), (size_t)size);
+    w->launch->output = output.size() + output_lost;
+    return size;
+}
+EXPORT int __wrap_printf(const char* format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    int size = __wrap_vprintf(format, arguments);
+    va_end(arguments);
+    return size;
+}
+EXPORT u64 gpudl_emu_output(char* to, u64 room, u64* lost) {    // room 0: how much there is
+    if (!room) return output.size();
+    memcpy(to, output.data(), std::min<u64>(room, output.size()));
+    *lost = output_lost, output_lost = 0;
+    output.clear();
+    return room;
+}
+// The heap of kernels lies in device memory.
+static std::set<address_t> heap;
+EXPORT void* __wrap_malloc(size_t size) {
+    if (!worker || !worker->launch) return malloc(size);
+    void* pointer = gpudl_emu_allocate(size);
+    {
+        std::lock_guard<std::mutex> lock(output_mutex);
+        heap.insert((address_t)pointer);
+    }
+    if (pointer && worker->sanitizer) sanitizer_forget((address_t)pointer, size);      // what another thread did to it before it freed it
+    return pointer;
+}
+EXPORT void __wrap_free(void* pointer) {
+    Worker* w = worker;
+    if (!w || !w->launch) { free(pointer); return; }
+    bool known = !pointer;
+    {
+        std::lock_guard<std::mutex> lock(output_mutex);
+        known |= heap.erase((address_t)pointer) != 0;
+    }
+    if (!known) fatal(w, FAULT_BOUNDS, CALLER, "free of an address that malloc did not give, or that was freed before");
+    gpudl_emu_free(pointer);
+}
+EXPORT int gpudl_emu_is_heap(u64 address) { return heap.count(address) != 0; }
+EXPORT void* __wrap__Znwm(size_t size) { return __wrap_malloc(size); }
+EXPORT void* __wrap__Znam(size_t size) { return __wrap_malloc(size); }
+EXPORT void __wrap__ZdlPv(void* pointer) { __wrap_free(pointer); }
+EXPORT void __wrap__ZdaPv(void* pointer) { __wrap_free(pointer); }
+EXPORT void __wrap__ZdlPvm(void* pointer, size_t) { __wrap_free(pointer); }
+EXPORT void __wrap__ZdaPvm(void* pointer, size_t) { __wrap_free(pointer); }
 
 // ---- Who am I.
 EXPORT __attribute__((const)) Index gpudl_emu_thread_index() { return worker->current->index; }
@@ -572,6 +670,7 @@ static void runner() {
         launch->call(launch->arguments);
         exit_thread(w, t);
         Thread* next = pick(w);
+        if (UNLIKELY(!next) && w->alive && release_active(w)) next = pick(w);
         Context abandoned;
         if (UNLIKELY(!next)) {
             if (w->alive) explain_deadlock(w), w->stop = true, launch->stopped = 1;
@@ -592,7 +691,7 @@ static void prepare_block(Worker* w, Launch* launch, Index block) {
     w->alive = count;
     w->current = nullptr;
     w->idle = 0;
-    w->warps_ready = 0;
+    w->warps_ready = w->wait_for_others = 0;
     for (u32 number = 0; number < w->warp_count; number++) {
         Warp& warp = w->warps[number];
         u32 lanes = std::min(32u, count - number * 32);
@@ -1008,6 +1107,7 @@ EXPORT int gpudl_emu_launch(Launch* launch) {
         });
         if (interrupted) launch->stopped = 1;
     };
+    launch->output = 0;
     sanitizer_keep_for_undo(launch);
     run();
     sanitizer_second_opinion(launch, run);
