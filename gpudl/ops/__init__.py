@@ -180,6 +180,7 @@ from gpudl.ops.reduce import (
     var,
     var_mean,
 )
+from gpudl.ops.resample import affine_grid, grid_sample, interpolate, pixel_shuffle, pixel_unshuffle
 from gpudl.ops.softmax import softmax
 from gpudl.ops.view import (
     broadcast_to,
@@ -202,6 +203,11 @@ from gpudl.ops.view import (
 )
 
 __all__ = [
+    "pixel_unshuffle",
+    "pixel_shuffle",
+    "interpolate",
+    "grid_sample",
+    "affine_grid",
     "layer_norm",
     "abs",
     "adaptive_avg_pool1d",
