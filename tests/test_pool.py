@@ -183,3 +183,27 @@ def test_costs_count_what_is_read_and_what_is_written() -> None:
     assert MaxPool2d.cost(x, 2).bytes == x.nbytes + places * (4 + 1)
     assert MaxPool2d.cost(x, 2, return_indices=True).bytes == x.nbytes + places * (4 + 8)
     assert AvgPool2d.cost(x, 2).bytes == AvgPool2d.cost(x, None, output_size=(4, 3)).bytes == x.nbytes + places * 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_cpus_loops_of_common_windows_agree_with_the_definition(dtype: str) -> None:
+    """Windows of 2 x 2 and 3 x 3 have loops of their own inside the image, and others at its edges; ties, NaN and -inf in both."""
+    for size in ((1, 1), (2, 3), (3, 3), (4, 5), (9, 8), (13, 40)):
+        x = rng.integers(-3, 3, size=(2, 3, *size)).astype(dtype)
+        x[rng.random(x.shape) < 0.1] = -np.inf
+        x[rng.random(x.shape) < 0.05] = np.nan
+        for args in [(2, 2), (2, 2, 1), (3, 1, 1), (3, 2, 1), (3, 2, 0), (3, 1, 0), (3, 2, 1, 1, True), (2, 2, 0, 1, True), (3, 3, 1)]:
+            kernel, step, pad = (*args, 0)[:3]
+            if min(size) + 2 * pad < kernel:
+                continue
+            y, at = ops.max_pool2d(gpudl.tensor(x), *args, return_indices=True)
+            for p, q in np.ndindex(*y.shape[2:]):
+                top, left = p * step - pad, q * step - pad
+                rows, cols = slice(max(top, 0), min(top + kernel, size[0])), slice(max(left, 0), min(left + kernel, size[1]))
+                part = x[:, :, rows, cols]
+                for n, c in np.ndindex(2, 3):
+                    values = part[n, c].ravel()
+                    k = np.flatnonzero(np.isnan(values))[-1] if np.isnan(values).any() else values.argmax()
+                    place = (rows.start + k // part.shape[3]) * size[1] + cols.start + k % part.shape[3]
+                    np.testing.assert_array_equal(y.numpy()[n, c, p, q], values[k])
+                    assert at.numpy()[n, c, p, q] == place, (size, args)

@@ -125,11 +125,70 @@ def turn(dy, z, n0):
             to += u(places)
 
 
+def windows(A: int, B: int, step: int) -> Any:
+    """A loop over neighbouring windows of A x B, `step` columns apart and all inside the plane: constants, so that it becomes vector instructions."""
+
+    @jit
+    def loop(source, start, Q, bias, y, at, to, count):
+        for j in range(count):
+            get = start + u(step) * u(j)
+            best, code = source[get] + bias, 0
+            for a in range(A):
+                for b in range(B):
+                    v = source[get + u(a) * u(Q) + u(b)] + bias
+                    better = (v > best) | (v != v)
+                    best = v if better else best
+                    code = a * B + b if better else code
+            y[to + u(j)] = best
+            at[to + u(j)] = code
+
+    return loop
+
+
+windows_2_2, windows_3_1, windows_3_2 = windows(2, 2, 2), windows(3, 3, 1), windows(3, 3, 2)
+
+
+@jit
+def whole(step, rim, extent, span, count):
+    """The windows in [0, count) that lie inside a line of `extent`, as (first, end)."""
+    first = min(-(-rim // step), count)
+    return first, max(first, min((extent + rim - span) // step + 1, count) if extent + rim >= span else first)
+
+
+@jit
+def window(source, start, P, Q, bias, y, at, to, A, B, top, left):
+    """One window, element by element: the first is at (top, left), which may lie outside."""
+    best, code = source.dtype.type(-np.inf), max(-top, 0) * B + max(-left, 0)
+    for p in range(max(top, 0), min(top + A, P)):
+        for q in range(max(left, 0), min(left + B, Q)):
+            v = source[start + u(p * Q + q)] + bias
+            if v > best or v != v:
+                best, code = v, (p - top) * B + q - left
+    y[to] = best
+    at[to] = code
+
+
 @jit
 def maximum(source, start, P, Q, bias, y, at, to, I, J, A, B, step_h, step_w, rim_h, rim_w, spread_h, spread_w):
     """Max pooling of one plane (P, Q) of source + bias from `start` on into y and at (a * B + b in the window) from `to` on, (I, J)."""
+    common = spread_h == 1 and spread_w == 1 and A == B and (A == 2 and step_w == 2 or A == 3 and 1 <= step_w <= 2)
+    i0, i1 = whole(step_h, rim_h, P, A, I) if common else (0, 0)
+    j0, j1 = whole(step_w, rim_w, Q, B, J) if common else (0, 0)
     for i in range(I):
         row = to + u(i * J)
+        if i0 <= i < i1:
+            get, put, count = start + u((i * step_h - rim_h) * Q + j0 * step_w - rim_w), row + u(j0), j1 - j0
+            if A == 2:
+                windows_2_2(source, get, Q, bias, y, at, put, count)
+            elif step_w == 1:
+                windows_3_1(source, get, Q, bias, y, at, put, count)
+            else:
+                windows_3_2(source, get, Q, bias, y, at, put, count)
+            for j in range(j0):
+                window(source, start, P, Q, bias, y, at, row + u(j), A, B, i * step_h - rim_h, j * step_w - rim_w)
+            for j in range(j1, J):
+                window(source, start, P, Q, bias, y, at, row + u(j), A, B, i * step_h - rim_h, j * step_w - rim_w)
+            continue
         top = i * step_h - rim_h
         inside = 0 if top >= 0 else (-top + spread_h - 1) // spread_h
         for j in range(J):
