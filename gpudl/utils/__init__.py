@@ -1,1 +1,3 @@
-"""PyTorch keeps its DataLoader here: `from gpudl.utils.data import DataLoader` works too."""
+"""PyTorch keeps its DataLoader here: `from gpudl.utils.data import DataLoader` works too. And the logs for TensorBoard."""
+
+from gpudl.utils import data
