@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import operator
 import os
 import sys
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -241,12 +243,70 @@ class Function:
         """Static shared memory of the kernel, bytes; arrays of the functions that it calls count where the file has no other kernel."""
         return self._static_shared
 
+    # ---- CuPy's attributes. What the compiler alone knows comes from NVRTC, where it is installed.
+    @functools.cached_property
+    def _compiler_report(self) -> Any:
+        from gpudl.emulator import _profile
+
+        try:
+            return _profile.compiler_report(self, Path(self.module.sources[0]), self.module.options)
+        except StopIteration:
+            reason = "NVRTC compiled the source without this kernel (an instance of a template is not reported)"
+        except Exception as error:
+            reason = str(error)
+        raise AttributeError(f"{self.name}: registers and local memory are the GPU compiler's choice, which is not known here: {reason}")
+
+    @property
+    def num_regs(self) -> int:
+        """Registers a thread, as NVRTC chose for the module's architecture; AttributeError where there is no NVRTC."""
+        return int(self._compiler_report.registers)
+
+    @property
+    def local_size_bytes(self) -> int:
+        """Local memory a thread (stack and spills), as NVRTC chose; AttributeError where there is no NVRTC."""
+        return int(self._compiler_report.stack)
+
+    @property
+    def const_size_bytes(self) -> int:
+        """Bytes of the module's __constant__ variables."""
+        low, high = self.module._built.elf["constant"]
+        return int(high - low)
+
+    @property
+    def binary_version(self) -> int:
+        return self.module.architecture
+
+    ptx_version = binary_version
+    cache_mode_ca = 0
+    preferred_shared_memory_carveout = -1  # the driver's choice
+
+    @property
+    def attributes(self) -> dict[str, int]:
+        """CuPy's attributes of a kernel; registers and local memory are in it where NVRTC can tell them."""
+        names = ("max_threads_per_block", "shared_size_bytes", "const_size_bytes", "local_size_bytes", "num_regs", "ptx_version", "binary_version",
+                 "cache_mode_ca", "max_dynamic_shared_size_bytes", "preferred_shared_memory_carveout")  # fmt: skip
+        return {n: getattr(self, n) for n in names if hasattr(self, n)}
+
+    def linear_launch(self, size: int, args: Sequence[Any], shared_mem: int = 0, block_max_size: int = 128, stream: Any = None) -> None:
+        """Launch with at least `size` threads in one dimension, as CuPy's."""
+        block = max(1, min(block_max_size, size))
+        self((-(-size // block),), (block,), args, shared_mem, stream=stream)
+
     def __call__(
-        self, grid: Any, block: Any, args: Sequence[Any], shared_mem: int = 0, *, cooperative: bool | None = None, stream: Any = None
+        self,
+        grid: Any,
+        block: Any,
+        args: Sequence[Any],
+        shared_mem: int = 0,
+        *,
+        cooperative: bool | None = None,
+        stream: Any = None,
+        enable_cooperative_groups: bool | None = None,
     ) -> None:
         """Launch. TypeError for arguments that do not fit the parameters, LaunchError for sizes over the architecture's limits,
-        SanitizerError for faults found while running."""
+        SanitizerError for faults found while running. enable_cooperative_groups: CuPy's name for cooperative."""
         del stream  # launches run when they are called
+        cooperative = enable_cooperative_groups if cooperative is None else cooperative
         cooperative = self.cooperative if cooperative is None else cooperative
         with self._lock:
             limits = (grid, block, shared_mem, cooperative, self.max_dynamic_shared_size_bytes)

@@ -287,18 +287,23 @@ _PER_SM = {
 }
 
 
+def compiler_report(function: Function, path: Path, options: Sequence[str]) -> Any:
+    """What NVRTC says of a kernel (registers, shared, stack, spill_stores), for the module's architecture; an exception where it cannot say."""
+    from gpudl import _nvrtc
+    from gpudl.kernels import nvrtc_source
+
+    arch = function.module.architecture
+    source, rest = nvrtc_source(path, tuple(o for o in options if o.startswith(("-D", "-I", "-std"))))
+    folders = [str(path.parent), *(o[2:] for o in rest if o.startswith("-I"))]
+    standard = [o for o in rest if not o.startswith("-I")]
+    compiled = _nvrtc.compile(source, path.name, f"sm_{arch}{'a' if arch >= 90 else ''}", standard, folders)
+    return compiled.functions.get(function.name) or next(v for k, v in compiled.functions.items() if function.name in k)
+
+
 def occupancy(function: Function, path: Path, options: Sequence[str]) -> Occupancy | None:
     """Blocks an SM for the last launch's sizes; None without NVRTC, or where it does not compile the source."""
     try:
-        from gpudl import _nvrtc
-        from gpudl.kernels import nvrtc_source
-
-        arch = function.module.architecture
-        source, rest = nvrtc_source(path, tuple(o for o in options if o.startswith(("-D", "-I", "-std"))))
-        folders = [str(path.parent), *(o[2:] for o in rest if o.startswith("-I"))]
-        standard = [o for o in rest if not o.startswith("-I")]
-        compiled = _nvrtc.compile(source, path.name, f"sm_{arch}{'a' if arch >= 90 else ''}", standard, folders)
-        found = compiled.functions.get(function.name) or next(v for k, v in compiled.functions.items() if function.name in k)
+        found = compiler_report(function, path, options)
     except Exception:
         return None
     threads, blocks, kilobytes = _PER_SM.get(function.module.architecture, _PER_SM[90])

@@ -36,8 +36,7 @@ class RawModule:
     ):
         if (code is None) == (path is None):
             raise TypeError("RawModule: exactly one of code and path")
-        if translate_cucomplex:
-            raise NotImplementedError("RawModule: translate_cucomplex is not supported by the emulator")
+        del translate_cucomplex  # how CuPy brings cuComplex.h to Thrust's numbers; the emulator has both
         if backend not in ("nvrtc", "nvcc"):
             raise ValueError(f"RawModule: backend {backend!r}; CuPy knows 'nvrtc' and 'nvcc'")
         self.code, self.file_path, self.options, self.backend = code, path, tuple(options), backend
@@ -108,13 +107,20 @@ class RawKernel:
     def profile(self) -> Any:
         return self.kernel.profile
 
-    @property
-    def max_threads_per_block(self) -> int:
-        return self.kernel.max_threads_per_block
+    def linear_launch(self, size: int, args: Sequence[Any], shared_mem: int = 0, block_max_size: int = 128) -> None:
+        self.kernel.linear_launch(size, args, shared_mem, block_max_size)
 
-    @property
-    def shared_size_bytes(self) -> int:
-        return self.kernel.shared_size_bytes
+    # CuPy's attributes, as documented at Function.
+    attributes = property(lambda self: self.kernel.attributes)
+    max_threads_per_block = property(lambda self: self.kernel.max_threads_per_block)
+    shared_size_bytes = property(lambda self: self.kernel.shared_size_bytes)
+    const_size_bytes = property(lambda self: self.kernel.const_size_bytes)
+    local_size_bytes = property(lambda self: self.kernel.local_size_bytes)
+    num_regs = property(lambda self: self.kernel.num_regs)
+    ptx_version = property(lambda self: self.kernel.ptx_version)
+    binary_version = property(lambda self: self.kernel.binary_version)
+    cache_mode_ca = property(lambda self: self.kernel.cache_mode_ca)
+    preferred_shared_memory_carveout = property(lambda self: self.kernel.preferred_shared_memory_carveout)
 
     @property
     def max_dynamic_shared_size_bytes(self) -> int:

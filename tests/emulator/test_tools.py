@@ -388,3 +388,62 @@ def test_control_c_stops_a_launch_between_blocks(sigint):
     with pytest.raises(KeyboardInterrupt):
         k(10**7, 32, (np.zeros(1, np.int32),))
     assert time.monotonic() - start < 20
+
+
+ATTRIBUTES = """
+__constant__ float table[8];
+extern "C" __global__ void __launch_bounds__(256) k(const float* x, float* y, int n) {
+    __shared__ float s[256];
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    s[threadIdx.x] = table[threadIdx.x % 8];
+    if (i < n) y[i] = x[i] + s[threadIdx.x];
+}
+"""
+
+
+def test_raw_kernels_have_cupys_attributes():
+    k = emulator.RawKernel(ATTRIBUTES, "k", options=("-arch=sm_80",))
+    facts = k.attributes
+    assert (facts["max_threads_per_block"], facts["shared_size_bytes"], facts["const_size_bytes"]) == (256, 1024, 32)
+    assert k.binary_version == facts["ptx_version"] == 80 and k.max_dynamic_shared_size_bytes == 0
+    k.max_dynamic_shared_size_bytes = 64 << 10
+    assert k.attributes["max_dynamic_shared_size_bytes"] == 65536
+    from gpudl import _nvrtc
+
+    try:
+        _nvrtc.version()
+    except _nvrtc.NvrtcMissing:
+        with pytest.raises(AttributeError, match="is not known here"):
+            _ = k.num_regs
+    else:
+        assert 4 <= k.num_regs <= 64 and k.local_size_bytes == 0 and facts["num_regs"] == k.num_regs
+    x, y = np.ones(1000, np.float32), np.zeros(1000, np.float32)
+    k.linear_launch(1000, (x, y, np.int32(1000)), block_max_size=256)
+    assert (y == 1).all()
+    with pytest.raises(emulator.LaunchError, match="256"):
+        k.linear_launch(1000, (x, y, np.int32(1000)), block_max_size=512)
+    emulator.RawModule(code=ATTRIBUTES).get_function("k")((4,), (256,), (x, y, np.int32(1000)), enable_cooperative_groups=True)
+
+
+COMPLEX = """
+#include <cupy/complex.cuh>
+#include <cuComplex.h>
+extern "C" __global__ void k(const complex<float>* x, const complex<double>* z, complex<float>* y, complex<double>* w, cuComplex* v, complex<float> c, int n) {
+    int i = threadIdx.x;
+    if (i >= n) return;
+    y[i] = x[i] * c + conj(x[i]) / complex<float>(2.0f, 1.0f) - 1.0f;
+    w[i] = exp(z[i]) + sqrt(z[i]) * abs(z[i]) + complex<double>(arg(z[i]), norm(z[i])) + pow(z[i], 2.0) + polar(1.0, 0.5);
+    v[i] = cuCdivf(cuCmulf(make_cuComplex(real(x[i]), imag(x[i])), make_cuComplex(0, 1)), make_cuComplex(3, 4));
+}
+"""
+
+
+def test_complex_numbers():
+    rng = np.random.default_rng(8)
+    x = (rng.normal(size=32) + 1j * rng.normal(size=32)).astype(np.complex64)
+    z, y, w, v = x.astype(np.complex128), np.zeros(32, np.complex64), np.zeros(32, np.complex128), np.zeros(32, np.complex64)
+    c = np.complex64(0.5 - 2j)
+    emulator.RawKernel(COMPLEX, "k", translate_cucomplex=True)((1,), (32,), (x, z, y, w, v, c, np.int32(32)))
+    np.testing.assert_allclose(y, x * c + x.conj() / (2 + 1j) - 1, rtol=1e-5)
+    np.testing.assert_allclose(w, np.exp(z) + np.sqrt(z) * abs(z) + np.angle(z) + 1j * abs(z) ** 2 + z**2 + np.exp(0.5j), rtol=1e-12)
+    np.testing.assert_allclose(v, x * 1j / (3 + 4j), rtol=1e-5)

@@ -149,6 +149,7 @@ EXPORT u64 gpudl_emu_in_use() {
 }
 // 0 nothing of the range was written, 2 all of it, 1 some.
 EXPORT int gpudl_emu_written(u64 address, u64 size) {
+    if (!in_arena(address)) return 2;                                   // NumPy's own memory
     bool some = false, all = true;
     for (u64 i = address - arena_base; i < address - arena_base + size; i++) {
         bool one = arena_state[i >> 2] >> (4 + (i & 3)) & 1;
