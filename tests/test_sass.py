@@ -21,11 +21,11 @@ MEANT = [
     ("matmul.forward", "09_supertile", "float32", {r"LDGSTS\.E\.BYPASS\.128": 8, r"LDS\.128": 4 * 8, r"STG\.E\.128": 16, "FFMA": 8 * 64}),
     ("matmul.forward", "10_split_k", "float32", {r"LDGSTS\.E\.BYPASS\.128": 8, r"LDS\.128": 2 * 8, r"STG\.E\.128": 4, "FFMA": 8 * 16}),
     ("matmul.forward", "11_stream_k", "float32", {r"LDGSTS\.E\.BYPASS\.128": 8, r"LDS\.128": 4 * 8, r"STG\.E\.128": 2 * 16, "FFMA": 8 * 64}),
-    # four layouts of the operands; BK / 8 steps of WM / 16 * WN / 8 products
-    ("matmul.forward", "12_tf32", "float32", {r"LDGSTS\.E\.BYPASS\.128": 8, r"HMMA\.1688\.F32\.TF32": 4 * 2 * 16, r"STG\.E\.64": 32}),
-    ("matmul.forward", "13_tf32x3", "float32", {r"LDGSTS\.E\.BYPASS\.128": 8, r"HMMA\.1688\.F32\.TF32": 4 * 16 * 3, "FADD": 64}),
-    ("matmul.forward", "14_half", "float16", {r"LDGSTS\.E\.BYPASS\.128": 8, r"HMMA\.16816\.F32$": 128, r"LDSM\.16\.M88\.4": 24, r"LDSM\.16\.MT88\.4": 24}),
-    ("matmul.forward", "14_half", "bfloat16", {r"HMMA\.16816\.F32\.BF16": 128, r"LDSM\.16\.M88\.4": 24, r"LDSM\.16\.MT88\.4": 24}),
+    # four layouts of the operands, WM / 16 * WN / 8 products
+    ("matmul.forward", "12_tf32", "float32", {r"LDGSTS\.E\.BYPASS\.128": 4, r"HMMA\.1688\.F32\.TF32": 4 * 16, r"STG\.E\.64": 32}),
+    ("matmul.forward", "13_tf32x3", "float32", {r"LDGSTS\.E\.BYPASS\.128": 4, r"HMMA\.1688\.F32\.TF32": 4 * 16 * 3, "FADD": 64}),
+    ("matmul.forward", "14_half", "float16", {r"LDGSTS\.E\.BYPASS\.128": 4, r"HMMA\.16816\.F32$": 4 * 16, r"LDSM\.16\.M88\.4": 2 * 6, r"LDSM\.16\.MT88\.4": 2 * 6}),
+    ("matmul.forward", "14_half", "bfloat16", {r"HMMA\.16816\.F32\.BF16": 4 * 16, r"LDSM\.16\.M88\.4": 2 * 6, r"LDSM\.16\.MT88\.4": 2 * 6}),
 ]  # fmt: skip
 
 
