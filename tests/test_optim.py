@@ -16,6 +16,7 @@ from gpudl.optim._optimizer import CHUNK
 from gpudl.optim.lr_scheduler import (
     ConstantLR,
     CosineAnnealingLR,
+    CyclicLR,
     ExponentialLR,
     LambdaLR,
     OneCycleLR,
@@ -373,7 +374,8 @@ def test_schedules_by_hand() -> None:
 
 
 @pytest.mark.parametrize("make", [
-    lambda o: StepLR(o, 2), lambda o: CosineAnnealingLR(o, 4), lambda o: OneCycleLR(o, 1.0, 12), lambda o: ExponentialLR(o, 0.9),
+    lambda o: StepLR(o, 2), lambda o: CosineAnnealingLR(o, 4), lambda o: OneCycleLR(o, 1.0, 12),
+    lambda o: CyclicLR(o, 0.1, 1.0, 3), lambda o: ExponentialLR(o, 0.9),
     lambda o: SequentialLR(o, [ConstantLR(o, 0.5, 2), ExponentialLR(o, 0.5)], [3]),
 ])  # fmt: skip
 def test_schedules_resume(make) -> None:
@@ -397,6 +399,9 @@ def test_schedules_resume(make) -> None:
     (lambda o: StepLR(o, 2, last_epoch=3), KeyError, "group 0 has no 'initial_lr'"),
     (lambda o: LambdaLR(o, [abs, abs]), ValueError, "lr_lambda has 2 entries; the optimiser has 1"),
     (lambda o: OneCycleLR(o, 1.0), ValueError, "give total_steps"),
+    (lambda o: CyclicLR(o, 0.1, 1.0, mode="square"), ValueError, "mode 'square'"),
+    (lambda o: CyclicLR(o, 0.1, 1.0, step_size_up=0), ValueError, "step_size_up 0 must be positive"),
+    (lambda o: CyclicLR(o, 0.1, 1.0, scale_mode="epoch"), ValueError, "scale_mode 'epoch'"),
     (lambda o: OneCycleLR(o, 1.0, 10, anneal_strategy="step"), ValueError, "anneal_strategy 'step'"),
     (lambda o: ReduceLROnPlateau(o, factor=1.0), ValueError, "factor 1.0 must be below 1"),
     (lambda o: ReduceLROnPlateau(o, mode="low"), ValueError, "mode 'low'"),

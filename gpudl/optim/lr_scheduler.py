@@ -9,13 +9,13 @@ from __future__ import annotations
 import bisect
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from gpudl.optim._optimizer import Optimizer
 
 __all__ = [
-    "ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "ExponentialLR", "LRScheduler", "LambdaLR",
+    "ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR", "LRScheduler", "LambdaLR",
     "LinearLR", "MultiStepLR", "MultiplicativeLR", "OneCycleLR", "PolynomialLR", "ReduceLROnPlateau", "SequentialLR", "StepLR",
 ]  # fmt: skip
 
@@ -345,6 +345,63 @@ class OneCycleLR(LRScheduler):
                 momenta = {"initial": group["max_momentum"], "max": group["base_momentum"], "min": group["max_momentum"]}
                 self._set_momentum(group, self._between(momenta[first], momenta[last], share))
         return rates
+
+
+class CyclicLR(LRScheduler):
+    """Up and down between base_lr and max_lr, stepped after every batch; the momentum (SGD's, or Adam's first beta) goes the other way.
+
+        lr = base_lr + (max_lr - base_lr) * height * scale
+
+    height rises from 0 to 1 in step_size_up batches and falls back in step_size_down (as many by default). scale: 1 ("triangular"), halved with
+    each cycle ("triangular2"), gamma ** batches ("exp_range"), or scale_fn of the cycle's number from 1 or, scale_mode="iterations", of the
+    batches so far. ValueError for another mode, and for cycle_momentum with an optimiser that has none.
+    Source: Smith 2017, arXiv:1506.01186.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, base_lr: Any, max_lr: Any, step_size_up: int = 2000, step_size_down: int | None = None,
+        mode: str = "triangular", gamma: float = 1.0, scale_fn: Callable[[float], float] | None = None, scale_mode: str = "cycle",
+        cycle_momentum: bool = True, base_momentum: Any = 0.8, max_momentum: Any = 0.9, last_epoch: int = -1,
+    ):  # fmt: skip
+        if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
+            raise ValueError(f"CyclicLR: mode {mode!r} must be 'triangular', 'triangular2' or 'exp_range', or a scale_fn be given")
+        if scale_mode not in ("cycle", "iterations"):
+            raise ValueError(f"CyclicLR: scale_mode {scale_mode!r} must be 'cycle' or 'iterations'")
+        if step_size_up <= 0 or (step_size_down is not None and step_size_down < 0):
+            raise ValueError(f"CyclicLR: step_size_up {step_size_up} must be positive and step_size_down {step_size_down} not negative")
+        self.up, self.length = step_size_up, step_size_up + (step_size_up if step_size_down is None else step_size_down)
+        self.mode, self.gamma, self._scale_fn, self.cycle_momentum = mode, gamma, scale_fn, cycle_momentum
+        self.scale_mode = scale_mode if scale_fn is not None else "iterations" if mode == "exp_range" else "cycle"
+        groups = optimizer.param_groups
+        lows, self.max_lrs = (_per_group("CyclicLR", n, v, len(groups)) for n, v in (("base_lr", base_lr), ("max_lr", max_lr)))
+        if last_epoch == -1:
+            for group, low in zip(groups, lows, strict=True):
+                group["lr"] = group["initial_lr"] = low
+        self.momenta: list[tuple[float, float]] = []
+        if cycle_momentum:
+            if not any(k in optimizer.defaults for k in ("momentum", "betas")):
+                raise ValueError(f"CyclicLR: {type(optimizer).__name__} has no momentum; pass cycle_momentum=False")
+            numbers = [_per_group("CyclicLR", n, v, len(groups)) for n, v in (("base_momentum", base_momentum), ("max_momentum", max_momentum))]
+            self.momenta = list(zip(*numbers, strict=True))
+        super().__init__(optimizer, last_epoch)
+
+    def _scale(self, cycle: int) -> float:
+        at = cycle if self.scale_mode == "cycle" else self.last_epoch
+        if self._scale_fn is not None:
+            return self._scale_fn(at)
+        return {"triangular": lambda: 1.0, "triangular2": lambda: 0.5 ** (at - 1), "exp_range": lambda: self.gamma**at}[self.mode]()
+
+    def get_lr(self) -> list[float]:
+        cycle, at = divmod(self.last_epoch, self.length)
+        height = at / self.up if at <= self.up else (self.length - at) / (self.length - self.up)
+        part = height * self._scale(cycle + 1)
+        for group, (low, high) in zip(self.optimizer.param_groups, self.momenta, strict=False):
+            OneCycleLR._set_momentum(group, high - (high - low) * part)
+        return [low + (high - low) * part for low, high in zip(self.base_lrs, self.max_lrs, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the optimiser and a scale_fn, which code gives again."""
+        return {k: v for k, v in super().state_dict().items() if k != "_scale_fn"}
 
 
 class SequentialLR(LRScheduler):
