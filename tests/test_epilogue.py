@@ -21,11 +21,13 @@ rng = np.random.default_rng(5)
 def apart(y: gpudl.Tensor, activation: Any) -> gpudl.Tensor:
     """The activation as the op of its own that a user would write."""
     name, number = _epilogue.split(activation)
+    if name is None:
+        return y
     if name in ("sigmoid", "tanh"):
         return getattr(y, name)()
     if name == "gelu_tanh":
         return F.gelu(y, approximate="tanh")
-    return getattr(F, str(name))(y, *[number] * isinstance(activation, tuple))
+    return getattr(F, name)(y, *[number] * isinstance(activation, tuple))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -64,6 +66,54 @@ def test_gradients_of_gradients(activation: Any) -> None:
         leaves = [t for t in given if t.requires_grad]
         assert gpudl.autograd.gradcheck(call, leaves)
         assert gpudl.autograd.gradgradcheck(call, leaves)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("activation", [None, "relu", "gelu", ("elu", 0.3)])
+@pytest.mark.parametrize("shapes", [((9, 7), (6, 7), (9, 6)), ((2, 3, 7), (8, 7), (3, 8)), ((7,), (6, 7), (6,)), ((5, 7), (7,), (5,)), ((4, 7), (6, 7), ())])
+def test_a_residual_is_added_before_the_activation(device: str, activation: Any, shapes: Any) -> None:
+    """Equal to the ops one by one: bias, residual, activation; the residual of any strides and start; every gradient."""
+    x, w, r = (rng.standard_normal(s) for s in shapes)
+    b = rng.standard_normal(w.shape[:-1])
+    dy = rng.standard_normal((*x.shape[:-1], *w.shape[:-1]))
+    found = []
+    for fused in (True, False):
+        given = [gpudl.tensor(a, dtype="float32", device=device).requires_grad_() for a in (x, w, b)]
+        memory = gpudl.tensor(np.append(0.0, r.T), dtype="float32", device=device).requires_grad_()
+        residual = memory[1:].reshape(r.T.shape).permute(*range(r.ndim - 1, -1, -1)) if r.ndim else memory[1]
+        if fused:
+            y = ops.linear_act(*given, activation, residual)
+            with gpudl.no_grad():
+                np.testing.assert_array_equal(ops.linear_act(*given, activation, residual).cpu().numpy(), y.detach().cpu().numpy())
+        else:
+            y = apart(ops.linear(*given) + residual, activation)
+        found.append([y, *gpudl.autograd.grad(y, [*given, memory], gpudl.tensor(dy, dtype="float32", device=device))])
+    for a, b in zip(*found, strict=True):
+        a, b = a.detach().cpu().numpy(), b.detach().cpu().numpy()
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=0, atol=16 * 2.0**-23 * max(1.0, np.abs(b).max()))
+    np.testing.assert_array_equal(*[f[0].detach().cpu().numpy() for f in found])
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("rung", [r.name for r in kernels.ladder("matmul.forward") if r.backend == "cuda"])
+def test_every_rung_adds_a_residual_and_keeps_the_sum(rung: str) -> None:
+    """Ragged and whole vectors, a batch; in one launch, under the sanitizer."""
+    record = kernels.ladder("matmul.forward")[rung]
+    dtype = "float32" if gpudl.float32 in record.dtypes else "float16"
+    for m, k, n in ((70, 24, 66), (66, 40, 136)):
+        x, w, r = (np.round(4 * rng.standard_normal(s)) / 8 for s in ((m, k), (n, k), (m, n)))
+        x_, w_, r_ = (gpudl.tensor(a, dtype=dtype, device="emulator") for a in (x, w, r))
+        before = record.launches
+        with kernels.use("matmul.forward", rung), kernels.emulation(sanitize=True):
+            got = ops.linear_act(x_, w_, None, None, r_)
+            kept = ops.linear_act(x_.requires_grad_(), w_, None, "silu")
+        assert record.launches == before + 2
+        z = x @ w.T  # multiples of 1/64: exact in every dtype that a rung computes in
+        eps = 2.0**-10 if dtype == "float16" else 2.0**-20
+        assert np.abs(got.double().cpu().numpy() - (z + r)).max() <= eps * (np.abs(z) + 1).max()
+        assert np.abs(kept.detach().double().cpu().numpy() - z / (1 + np.exp(-z))).max() <= eps * (np.abs(z) + 1).max()
+        assert np.abs(kept._node.saved["v"].array.astype(np.float64) - z).max() <= eps * (np.abs(z) + 1).max()
 
 
 # ------------------------------------------------------------------------------------------------------------------- nn.Sequential

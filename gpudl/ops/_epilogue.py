@@ -139,11 +139,13 @@ def backward(dy: Any, v: Any, act: Any, cdf: Any = None) -> Any:
     return kind.derivative(own, elementwise.graph() if isinstance(dy, Tensor) else elementwise.arrays, dy, v)
 
 
-def defines(bias: bool, act: Any) -> dict[str, Any]:
-    """The macros of kernels/epilogue/epilogue.cuh."""
+def defines(bias: bool, act: Any, extra: int = 0) -> dict[str, Any]:
+    """The macros of kernels/epilogue/epilogue.cuh; extra: what a product's array of that name is for."""
     name, number = split(act)
     out = {"BIAS": int(bias), "ACT": {None: "identity", "tanh": "hyperbolic_tangent"}.get(name, name)}
-    return out | {"ACT_NUMBER": number} if name in NUMBERS else out
+    if name in NUMBERS:
+        out["ACT_NUMBER"] = number
+    return out | {"EXTRA": extra} if extra else out
 
 
 def activate(op: Any, z: Any, act: Any) -> Any:

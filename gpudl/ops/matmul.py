@@ -70,7 +70,7 @@ def pieces(M: int, N: int, K: int, batches: int, sms: int, BM: int, BN: int, BK:
 
 numba: dict[str, Any] = dict(
     BIAS=0, ACT="identity", TILE=8, BM=32, BN=32, BK=8, TM=4, TN=4, dtypes=(float32, _dtypes.float64), strided=strided,
-    when=lambda batches: batches == 1,
+    when=lambda batches, plain: batches == 1 and plain == 1,
 )  # fmt: skip
 ladder(  # first to last: the order of the lesson
     "matmul.forward",
@@ -361,11 +361,15 @@ def fold(a: Any) -> Any:
     return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
 
 
-def launch(op: Op, a: Any, b: Any, bias: Any = None, act: str | None = None) -> Any:
-    """act(a @ b + bias) through the ladder: matrices in any strides, batches by their own, nothing copied."""
+def launch(op: Op, a: Any, b: Any, bias: Any = None, act: Any = None, residual: Any = None, kept: Any = None) -> Any:
+    """act(a @ b + bias + residual) through the ladder: matrices in any strides, batches by their own, nothing copied.
+
+    residual: an array of the result's shape. kept: memory of that shape for what the activation is given. One of the two at most.
+    """
     device = op.device
     if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
-        return launch(op, fold(a), b, bias, act).reshape(*a.shape[:-1], b.shape[1])
+        residual, kept = (None if e is None else fold(e) for e in (residual, kept))
+        return launch(op, fold(a), b, bias, act, residual, kept).reshape(*a.shape[:-1], b.shape[1])
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     (M, K), N = a.shape[-2:], b.shape[-1]
     c = device.empty((*batch, M, N), a.dtype)
@@ -377,10 +381,15 @@ def launch(op: Op, a: Any, b: Any, bias: Any = None, act: str | None = None) -> 
         walks.append(SimpleNamespace(strides=wide.strides[:-2], itemsize=wide.itemsize))
     a_m, a_k = (s // a.itemsize for s in a.strides[-2:])
     b_k, b_n = (s // b.itemsize for s in b.strides[-2:])
+    if residual is not None:  # read by vectors
+        residual = kernels.contiguous(device, residual, copy=kernels.pointer(residual) % 16 != 0)
+    extra = residual if kept is None else kept
+    use = 0 if extra is None else 1 if kept is None else 2
     op.launch(
-        "matmul.forward", _epilogue.defines(bias is not None, act),
-        A=a, B=b, bias=a if bias is None else bias, C=c, M=M, N=N, K=K, a_m=a_m, a_k=a_k, b_k=b_k, b_n=b_n,
+        "matmul.forward", _epilogue.defines(bias is not None, act, use),
+        A=a, B=b, bias=a if bias is None else bias, extra=c if extra is None else extra, C=c, M=M, N=N, K=K, a_m=a_m, a_k=a_k, b_k=b_k, b_n=b_n,
         bias_n=0 if bias is None else bias.strides[0] // bias.itemsize, batch=kernels.dims(batch, *walks), batches=math.prod(batch),
+        plain=int(use == 0 and act in (None, "relu", "sigmoid", "tanh")),
     )  # fmt: skip
     return c
 

@@ -39,7 +39,7 @@ act = {"identity": identity, "relu": relu, "sigmoid": sigmoid, "hyperbolic_tange
 
 @cuda.jit
 def forward_naive(
-    A: "const T*", B: "const T*", bias: "const T*", C: "T*", M: "int64_t", N: "int64_t", K: "int64_t",
+    A: "const T*", B: "const T*", bias: "const T*", extra: "T*", C: "T*", M: "int64_t", N: "int64_t", K: "int64_t",
     a_m: "int64_t", a_k: "int64_t", b_k: "int64_t", b_n: "int64_t", bias_n: "int64_t",
 ):  # fmt: skip
     """One thread an element of C, neighbouring threads down a column."""
@@ -56,7 +56,7 @@ def forward_naive(
 
 @cuda.jit
 def forward_shared_tile(
-    A: "const T*", B: "const T*", bias: "const T*", C: "T*", M: "int64_t", N: "int64_t", K: "int64_t",
+    A: "const T*", B: "const T*", bias: "const T*", extra: "T*", C: "T*", M: "int64_t", N: "int64_t", K: "int64_t",
     a_m: "int64_t", a_k: "int64_t", b_k: "int64_t", b_n: "int64_t", bias_n: "int64_t",
 ):  # fmt: skip
     """A block brings TILE x TILE pieces of A and B to shared memory, and each value is read from there TILE times."""
@@ -82,7 +82,7 @@ def forward_shared_tile(
 
 @cuda.jit
 def forward_thread_tile(
-    A: "const T*", B: "const T*", bias: "const T*", C: "T*", M: "int64_t", N: "int64_t", K: "int64_t",
+    A: "const T*", B: "const T*", bias: "const T*", extra: "T*", C: "T*", M: "int64_t", N: "int64_t", K: "int64_t",
     a_m: "int64_t", a_k: "int64_t", b_k: "int64_t", b_n: "int64_t", bias_n: "int64_t",
 ):  # fmt: skip
     """Each thread keeps a TM x TN patch of C in registers."""

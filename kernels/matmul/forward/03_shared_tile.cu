@@ -1,6 +1,6 @@
 // 03_shared_tile: a block brings TILE x TILE pieces of A and B to shared memory, and each value is read from there TILE times.
 //
-// Computes   C[m, n] = ACT(sum_k A[m, k] * B[k, n] + bias[n]) for each matrix of a batch; A (M, K) and B (K, N) of any strides, C row-major; any M, N >= 1, K >= 0
+// Computes   C[m, n] = ACT(sum_k A[m, k] * B[k, n] + bias[n] + extra[m, n]) for each matrix of a batch; A (M, K) and B (K, N) of any strides, C row-major; any M, N >= 1, K >= 0
 // Launch     grid (ceil(M/TILE)*ceil(N/TILE), 1, min(batches, 65535)), block (TILE, TILE), static smem 2*TILE*(TILE+1)*sizeof(acc_t) B
 // FLOPs      2*M*N*K a matrix
 // Traffic    2*sizeof(T)*M*N*K/TILE + sizeof(T)*M*N B requested a matrix; floor sizeof(T)*(M*K + K*N + M*N) B
@@ -11,7 +11,7 @@
 #include "epilogue/epilogue.cuh"
 
 extern "C" __global__ void __launch_bounds__(TILE * TILE)
-    matmul_fwd(const T* __restrict__ A, const T* __restrict__ B, const T* __restrict__ bias, T* __restrict__ C, int64_t M, int64_t N,
+    matmul_fwd(const T* __restrict__ A, const T* __restrict__ B, const T* __restrict__ bias, T* __restrict__ extra, T* __restrict__ C, int64_t M, int64_t N,
                int64_t K, int64_t a_m, int64_t a_k, int64_t b_k, int64_t b_n, int64_t bias_n, Dims batch, int64_t batches) {
     __shared__ acc_t As[TILE][TILE + 1], Bs[TILE][TILE + 1];  // one more column: a tile that is stored turned meets no bank twice
     const int x = threadIdx.x, y = threadIdx.y;
@@ -36,8 +36,7 @@ extern "C" __global__ void __launch_bounds__(TILE * TILE)
         }
         const int64_t m = m0 + y, n = n0 + x;
         if (m < M && n < N) {
-            if (BIAS) acc += acc_t(bias[n * bias_n]);
-            C[(z * M + m) * N + n] = T(ACT::of(acc));
+            store_one(acc, bias + n * bias_n, extra, C, (z * M + m) * N + n);
         }
     }
 }

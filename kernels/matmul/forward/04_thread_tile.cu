@@ -1,6 +1,6 @@
 // 04_thread_tile: each thread keeps a TM x TN patch of C in registers.
 //
-// Computes   C[m, n] = ACT(sum_k A[m, k] * B[k, n] + bias[n]) for each matrix of a batch; A (M, K) and B (K, N) of any strides, C row-major; any M, N >= 1, K >= 0
+// Computes   C[m, n] = ACT(sum_k A[m, k] * B[k, n] + bias[n] + extra[m, n]) for each matrix of a batch; A (M, K) and B (K, N) of any strides, C row-major; any M, N >= 1, K >= 0
 // Launch     grid (ceil(M/BM)*ceil(N/BN), 1, min(batches, 65535)), block THREADS = BM*BN/(TM*TN), static smem BK*(BM+BN+2)*sizeof(acc_t) B
 // FLOPs      2*M*N*K a matrix
 // Traffic    sizeof(T)*M*N*K*(1/BM + 1/BN) + sizeof(T)*M*N B requested a matrix; floor sizeof(T)*(M*K + K*N + M*N) B
@@ -14,7 +14,7 @@ constexpr int ROWS = BM / TM, COLS = BN / TN, THREADS = ROWS * COLS;
 static_assert(BM % TM == 0 && BN % TN == 0, "the block tile is made of whole thread tiles");
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-    matmul_fwd(const T* __restrict__ A, const T* __restrict__ B, const T* __restrict__ bias, T* __restrict__ C, int64_t M, int64_t N,
+    matmul_fwd(const T* __restrict__ A, const T* __restrict__ B, const T* __restrict__ bias, T* __restrict__ extra, T* __restrict__ C, int64_t M, int64_t N,
                int64_t K, int64_t a_m, int64_t a_k, int64_t b_k, int64_t b_n, int64_t bias_n, Dims batch, int64_t batches) {
     __shared__ acc_t As[BK][BM + 1], Bs[BK][BN + 1];  // one more column: a tile that is stored turned meets no bank twice
     const int tid = threadIdx.x, x = tid % COLS, y = tid / COLS;
@@ -51,8 +51,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
             for (int j = 0; j < TN; ++j) {
                 const int64_t m = m0 + y + i * ROWS, n = n0 + x + j * COLS;
                 if (m < M && n < N) {
-                    if (BIAS) acc[i][j] += acc_t(bias[n * bias_n]);
-                    C[(z * M + m) * N + n] = T(ACT::of(acc[i][j]));
+                    store_one(acc[i][j], bias + n * bias_n, extra, C, (z * M + m) * N + n);
                 }
             }
     }

@@ -1,6 +1,6 @@
 // 07_warp_tile: each warp owns a WM x WN piece of the block tile, and its lanes sit in a near-square.
 //
-// Computes   C[m, n] = ACT(sum_k A[m, k] * B[k, n] + bias[n]) for each matrix of a batch; A (M, K) and B (K, N) of any strides, C row-major; any M, N >= 1, K >= 0
+// Computes   C[m, n] = ACT(sum_k A[m, k] * B[k, n] + bias[n] + extra[m, n]) for each matrix of a batch; A (M, K) and B (K, N) of any strides, C row-major; any M, N >= 1, K >= 0
 // Launch     grid (ceil(M/BM)*ceil(N/BN), 1, min(batches, 65535)), block THREADS = BM*BN/(TM*TN), static smem BK*(BM+BN)*sizeof(acc_t) B
 // FLOPs      2*M*N*K a matrix
 // Traffic    sizeof(T)*M*N*K*(1/BM + 1/BN) + sizeof(T)*M*N B requested a matrix; floor sizeof(T)*(M*K + K*N + M*N) B
@@ -53,7 +53,7 @@ __device__ __forceinline__ void load_tile(acc_t (&Xs)[BK][BO], const T* x, int64
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-    matmul_fwd(const T* __restrict__ A, const T* __restrict__ B, const T* __restrict__ bias, T* __restrict__ C, int64_t M, int64_t N,
+    matmul_fwd(const T* __restrict__ A, const T* __restrict__ B, const T* __restrict__ bias, T* __restrict__ extra, T* __restrict__ C, int64_t M, int64_t N,
                int64_t K, int64_t a_m, int64_t a_k, int64_t b_k, int64_t b_n, int64_t bias_n, Dims batch, int64_t batches) {
     __shared__ __align__(16) acc_t As[BK][BM], Bs[BK][BN];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, x = lane % COLS, y = lane / COLS;
@@ -85,17 +85,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
             for (int p = 0; p < TN / W; ++p) {
                 const int64_t m = m0 + wm + (i / W * ROWS + y) * W + i % W, n = n0 + wn + (p * COLS + x) * W;
                 if (m < M && n < N) {
-                    Vec<T, W> c;
-                    for (int j = 0; j < W; ++j) {
-                        acc_t v = acc[i][p * W + j];
-                        if (BIAS && n + j < N) v += acc_t(bias[(n + j) * bias_n]);
-                        c.v[j] = T(ACT::of(v));
-                    }
-                    T* to = C + (z * M + m) * N + n;
-                    if (wide) store_whole(reinterpret_cast<Vec<T, W>*>(to), c);
-                    else
-                        for (int j = 0; j < W; ++j)
-                            if (n + j < N) to[j] = c.v[j];
+                    acc_t v[W];
+                    for (int j = 0; j < W; ++j) v[j] = acc[i][p * W + j];
+                    store_row<W>(v, bias, bias_n, extra, C, (z * M + m) * N + n, n, N, wide);
                 }
             }
     }

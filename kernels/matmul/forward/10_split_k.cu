@@ -1,6 +1,6 @@
 // 10_split_k: several blocks share a tile of C, each with a slice of K; a second launch adds the slices, in order.
 //
-// Computes   C[m, n] = ACT(sum_k A[m, k] * B[k, n] + bias[n]) for each matrix of a batch; A (M, K) and B (K, N) of any strides, C row-major; any M, N >= 1, K >= 0
+// Computes   C[m, n] = ACT(sum_k A[m, k] * B[k, n] + bias[n] + extra[m, n]) for each matrix of a batch; A (M, K) and B (K, N) of any strides, C row-major; any M, N >= 1, K >= 0
 // Launch     grid (ceil(M/BM)*ceil(N/BN), slices, min(batches, 65535)), block THREADS = BM*BN/(TM*TN), dynamic smem STAGES*BK*(BM+BN)*sizeof(T) B; then
 //            grid ceil(batches*M*N/THREADS), block THREADS
 // FLOPs      2*M*N*K a matrix, and slices*M*N additions
@@ -108,12 +108,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    matmul_fwd_sum(const acc_t* __restrict__ partial, const T* __restrict__ bias, T* __restrict__ C, int64_t M, int64_t N, int64_t bias_n,
+    matmul_fwd_sum(const acc_t* __restrict__ partial, const T* __restrict__ bias, T* __restrict__ extra, T* __restrict__ C, int64_t M, int64_t N, int64_t bias_n,
                    int64_t batches, int64_t slices) {
     const int64_t i = int64_t(blockIdx.x) * THREADS + threadIdx.x, size = batches * M * N;
     if (i >= size) return;
     acc_t v = 0;
     for (int64_t s = 0; s < slices; ++s) v += partial[s * size + i];
-    if (BIAS) v += acc_t(bias[i % N * bias_n]);
-    C[i] = T(ACT::of(v));
+    store_one(v, bias + i % N * bias_n, extra, C, i);
 }

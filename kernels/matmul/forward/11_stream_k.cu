@@ -1,6 +1,6 @@
 // 11_stream_k: as many blocks as multiprocessors, and each does the same number of steps, wherever a tile of C ends.
 //
-// Computes   C[m, n] = ACT(sum_k A[m, k] * B[k, n] + bias[n]) for each matrix of a batch; A (M, K) and B (K, N) of any strides, C row-major; any M, N >= 1, K >= 0
+// Computes   C[m, n] = ACT(sum_k A[m, k] * B[k, n] + bias[n] + extra[m, n]) for each matrix of a batch; A (M, K) and B (K, N) of any strides, C row-major; any M, N >= 1, K >= 0
 // Launch     grid G = min(multiprocessors, tiles*steps), block THREADS = BM*BN/(TM*TN), dynamic smem STAGES*BK*(BM+BN)*sizeof(T) B; then
 //            grid tiles, block THREADS; tiles = ceil(M/BM)*ceil(N/BN)*batches, steps = ceil(K/BK)
 // FLOPs      2*M*N*K a matrix, and an addition for each partial sum
@@ -60,7 +60,7 @@ __device__ __forceinline__ Place place(int64_t t, int64_t M, int64_t N) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-    matmul_fwd(const T* __restrict__ A, const T* __restrict__ B, const T* __restrict__ bias, T* __restrict__ C, acc_t* __restrict__ partial,
+    matmul_fwd(const T* __restrict__ A, const T* __restrict__ B, const T* __restrict__ bias, T* __restrict__ extra, T* __restrict__ C, acc_t* __restrict__ partial,
                int64_t M, int64_t N, int64_t K, int64_t a_m, int64_t a_k, int64_t b_k, int64_t b_n, int64_t bias_n, Dims batch, int64_t tiles) {
     extern __shared__ __align__(16) unsigned char memory[];
     auto As = reinterpret_cast<T(*)[BK][BM]>(memory);  // As[stage][k][m]
@@ -115,24 +115,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
                     for (int j = 0; j < W; ++j) c.v[j] = acc[i][p * W + j];
                     *reinterpret_cast<Sums*>(&piece[down * BN + right]) = c;
                 } else if (m < M && n < N) {
-                    Vec<T, W> c;
-                    for (int j = 0; j < W; ++j) {
-                        acc_t v = acc[i][p * W + j];
-                        if (BIAS && n + j < N) v += acc_t(bias[(n + j) * bias_n]);
-                        c.v[j] = T(ACT::of(v));
-                    }
-                    T* to_c = C + (z * M + m) * N + n;
-                    if (wide) store_whole(reinterpret_cast<Vec<T, W>*>(to_c), c);
-                    else
-                        for (int j = 0; j < W; ++j)
-                            if (n + j < N) to_c[j] = c.v[j];
+                    acc_t v[W];
+                    for (int j = 0; j < W; ++j) v[j] = acc[i][p * W + j];
+                    store_row<W>(v, bias, bias_n, extra, C, (z * M + m) * N + n, n, N, wide);
                 }
             }
     }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    matmul_fwd_sum(const acc_t* __restrict__ partial, const T* __restrict__ bias, T* __restrict__ C, int64_t M, int64_t N, int64_t K, int64_t bias_n,
+    matmul_fwd_sum(const acc_t* __restrict__ partial, const T* __restrict__ bias, T* __restrict__ extra, T* __restrict__ C, int64_t M, int64_t N, int64_t K, int64_t bias_n,
                    int64_t tiles, int64_t G) {
     const int64_t steps = K > 0 ? (K + BK - 1) / BK : 1, work = tiles * steps, tile = blockIdx.x;
     const int64_t first = owner(tile * steps, work, G), last = owner(tile * steps + steps - 1, work, G);
@@ -146,7 +138,6 @@ extern "C" __global__ void __launch_bounds__(THREADS)
             const bool begins_before = begin(b, work, G) < tile * steps;  // then this tile is its last piece, else its first
             v += partial[(2 * b + begins_before) * (BM * BN) + i];
         }
-        if (BIAS) v += acc_t(bias[n * bias_n]);
-        C[(z * M + m) * N + n] = T(ACT::of(v));
+        store_one(v, bias + n * bias_n, extra, C, (z * M + m) * N + n);
     }
 }

@@ -1,6 +1,6 @@
 // 13_tf32x3: float32 accuracy from tf32: three products of halves of the inputs, and sums that leave the tensor core every PROMOTE of K.
 //
-// Computes   C[m, n] = ACT(sum_k A[m, k] * B[k, n] + bias[n]) for each matrix of a batch; A (M, K) and B (K, N) of any strides, C row-major; any M, N >= 1, K >= 0
+// Computes   C[m, n] = ACT(sum_k A[m, k] * B[k, n] + bias[n] + extra[m, n]) for each matrix of a batch; A (M, K) and B (K, N) of any strides, C row-major; any M, N >= 1, K >= 0
 // Launch     grid (ceil(M/BM)*ceil(N/BN), 1, min(batches, 65535)), block THREADS = 32*BM*BN/(WM*WN), dynamic smem STAGES*BK*(BM+BN)*sizeof(T) B
 // FLOPs      2*M*N*K a matrix; the tensor core does 6*M*N*K
 // Traffic    sizeof(T)*M*N*K*(1/BM + 1/BN) + sizeof(T)*M*N B requested a matrix; floor sizeof(T)*(M*K + K*N + M*N) B
@@ -90,7 +90,7 @@ __device__ __forceinline__ void promote(float (&acc)[WM / 16][WN / 8][4], float 
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-    matmul_fwd(const T* __restrict__ A, const T* __restrict__ B, const T* __restrict__ bias, T* __restrict__ C, int64_t M, int64_t N,
+    matmul_fwd(const T* __restrict__ A, const T* __restrict__ B, const T* __restrict__ bias, T* __restrict__ extra, T* __restrict__ C, int64_t M, int64_t N,
                int64_t K, int64_t a_m, int64_t a_k, int64_t b_k, int64_t b_n, int64_t bias_n, Dims batch, int64_t batches) {
     extern __shared__ __align__(16) unsigned char memory[];
     T *As = reinterpret_cast<T*>(memory), *Bs = As + STAGES * BK * BM;  // STAGES tiles each
@@ -135,17 +135,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
                 for (int r = 0; r < 2; ++r) {  // a lane has two neighbours in each of two rows
                     const int64_t m = m0 + wm + i * 16 + r * 8 + lane / 4, n = n0 + wn + j * 8 + lane % 4 * 2;
                     if (m < M && n < N) {
-                        Vec<T, 2> c;
-                        for (int q = 0; q < 2; ++q) {
-                            acc_t v = acc[i][j][2 * r + q];
-                            if (BIAS && n + q < N) v += acc_t(bias[(n + q) * bias_n]);
-                            c.v[q] = T(ACT::of(v));
-                        }
-                        T* to = C + (z * M + m) * N + n;
-                        if (wide) store_whole(reinterpret_cast<Vec<T, 2>*>(to), c);
-                        else
-                            for (int q = 0; q < 2; ++q)
-                                if (n + q < N) to[q] = c.v[q];
+                        acc_t v[2];
+                        for (int q = 0; q < 2; ++q) v[q] = acc[i][j][2 * r + q];
+                        store_row<2>(v, bias, bias_n, extra, C, (z * M + m) * N + n, n, N, wide);
                     }
                 }
     }
