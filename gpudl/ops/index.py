@@ -7,6 +7,7 @@ slices (cat, pad). `written`, `place` and `clear` say what writing into a view o
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -1160,8 +1161,10 @@ class Pad(Op, name="pad"):
         yield Sample(np.zeros((2, 3)), (3, 0), "reflect"), ValueError, r"pad: mode 'reflect' with widths \(3, 0\) needs more elements"
         yield Sample(np.zeros((2, 3)), (1, 1), "mirror"), NotImplementedError, r"pad: mode 'mirror' is not supported"
 
-    def cost(x: Any, *args: Any, **kwargs: Any) -> Cost:
-        return Cost(bytes=2 * x.nbytes, flops=0)
+    def cost(x: Any, pad: Any, *args: Any, **kwargs: Any) -> Cost:
+        widths = [pad[i] + pad[i + 1] for i in range(0, len(pad), 2)]  # of the last axis, then of the one before, ...
+        y = math.prod(n + w for n, w in itertools.zip_longest(x.shape[::-1], widths, fillvalue=0))
+        return Cost(bytes=x.nbytes + y * x.itemsize, flops=0)
 
 
 def flip(input: Tensor, *dims: Any) -> Tensor:

@@ -297,8 +297,9 @@ class _PointwiseLoss(Op):
         dx, dt = self.graph(x, t, p, w)
         return dx * g if self.needs[0] else None, dt * g if self.needs[1] else None, None
 
-    def cost(x: Any, t: Any, *_: Any, **__: Any) -> Cost:
-        return Cost(bytes=x.nbytes + t.nbytes, flops=4 * x.size)
+    def cost(x: Any, t: Any, *_: Any, **options: Any) -> Cost:
+        written = x.nbytes if options.get("reduction") == "none" else x.itemsize
+        return Cost(bytes=x.nbytes + t.nbytes + written, flops=4 * x.size)
 
 
 def _pairs(rng: Any, draw: Any = None, large: bool = False) -> Any:

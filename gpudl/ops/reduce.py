@@ -825,6 +825,9 @@ class Any_(Reduction, name="any"):
         yield Sample(rng.integers(0, 40, size=(6, 37)) == 0, 1)
         yield Sample(rng.integers(0, 3, size=(5, 6)) * 1.0, 0, True, _grad=False)
 
+    def cost(x: Any, dim: Any = None, *args: Any, **kwargs: Any) -> Cost:
+        return Cost(bytes=moved(x, dim, 1), flops=x.size)
+
 
 class All_(Any_, name="all"):
     kind = "All"
@@ -846,6 +849,9 @@ class CountNonzero(Any_, name="count_nonzero"):
     @staticmethod
     def result(dtype: np.dtype) -> np.dtype:
         return int64
+
+    def cost(x: Any, dim: Any = None, *args: Any, **kwargs: Any) -> Cost:
+        return Cost(bytes=moved(x, dim, 8), flops=x.size)
 
     def literals() -> Any:
         yield [np.array([[0.0, 1.0], [2.0, math.nan]])], 3
@@ -969,8 +975,8 @@ class Var(Op, name="var"):
         yield Sample(np.zeros(3, np.int64)), TypeError, r"var: input is int64; a floating dtype is needed"
         yield Sample(np.zeros(3), unbiased=True, correction=1), TypeError, r"var: give unbiased or correction, not both"
 
-    def cost(x: Any, *args: Any, **kwargs: Any) -> Cost:
-        return Cost(bytes=x.nbytes, flops=4 * x.size)
+    def cost(x: Any, dim: Any = None, *args: Any, **kwargs: Any) -> Cost:
+        return Cost(bytes=moved(x, dim, x.itemsize), flops=4 * x.size)
 
 
 class Std(Var, name="std"):
