@@ -13,6 +13,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -537,6 +538,16 @@ def _system_headers(source: str) -> list[str]:
     return found
 
 
+def _tidy() -> None:
+    """Remove from the cache what other versions of gpudl or g++ left there more than a month ago. It is compiled again if it is needed."""
+    for path in cache_folder().glob("*"):
+        with contextlib.suppress(OSError):
+            if path.suffix in (".so", ".json") and max(path.stat().st_atime, path.stat().st_mtime) < time.time() - 30 * 86400:
+                path.unlink()
+            elif path.name.startswith("prelude-") and path.stat().st_mtime < time.time() - 30 * 86400:
+                shutil.rmtree(path, ignore_errors=True)
+
+
 @functools.cache
 def _prelude(flags: tuple[str, ...]) -> Path:
     """The prelude precompiled for these flags: its header, with the compiler's image of it beside it."""
@@ -544,6 +555,7 @@ def _prelude(flags: tuple[str, ...]) -> Path:
     header = folder / PRELUDE.name
     image = folder / f"{PRELUDE.name}.gch"
     if not image.exists():
+        _tidy()
         folder.mkdir(parents=True, exist_ok=True)
         with _temporary(header) as temporary:  # what g++ reads where it does not accept the image
             temporary.write_text(f'#include "{PRELUDE}"\n')

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,16 @@ def test_compilers_that_do_not_do(tmp_path, monkeypatch, kind):
             _build.compiler()
     finally:
         _build.compiler.cache_clear()
+
+
+def test_the_cache_forgets_what_nobody_has_used_for_a_month(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = _build.cache_folder()
+    for name, age in (("old.so", 40), ("old.json", 40), ("new.so", 2)):
+        (folder / name).write_text("")
+        os.utime(folder / name, (time.time() - age * 86400,) * 2)
+    for name, age in (("prelude-old", 40), ("prelude-new", 2), ("sources", 40)):
+        (folder / name).mkdir()
+        os.utime(folder / name, (time.time() - age * 86400,) * 2)
+    _build._tidy()
+    assert sorted(p.name for p in folder.iterdir()) == ["new.so", "prelude-new", "sources"]

@@ -113,7 +113,7 @@ void profile_access(Worker* w, int space, address_t address, u64 size, int acces
     }
     Group& group = log.groups[turn];
     group.mask |= 1u << t->lane;
-    group.missing += missing;
+    if (UNLIKELY(missing)) group.missing += missing;
     group.delta[t->lane] = (u32)(place - group.base);
 }
 void profile_flush(Worker* w, u32 warp) { flush_warp(w->profile, w->profile->warps[warp]); }
