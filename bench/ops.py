@@ -21,14 +21,14 @@ from gpudl.autograd import Cost, Op
 # What is measured first, and at all its sizes; the others follow at two sizes each. By how much of a training step they are.
 HEADLINE = ["matmul", "linear", "conv2d", "conv2d_dgrad", "conv2d_wgrad", "conv2d_relu_max_pool2d", "max_pool2d", "avg_pool2d", "batch_norm",
             "batch_norm_relu", "relu", "add", "mul", "softmax", "log_softmax", "cross_entropy", "sum", "mean", "exp", "gelu", "copy"]  # fmt: skip
-VIEWS = {"expand", "permute", "reshape", "slice"}  # no memory is touched: nothing to measure
 SLOW = 3e10  # FLOPs above which only the last rungs of a ladder run: the first ones would take seconds a call
 EMULATED = (20_000, 3e6)  # elements and FLOPs that the emulator computes in reasonable time
 MOST_COPIES = 128  # of the inputs, which rotate through twice the L2; a case that would need more is measured warm, and says so
 
 
 def registry() -> dict[str, type[Op]]:
-    found = {n: op for n, op in Op.registry.items() if "samples" in vars(op) and hasattr(op, "cost") and n not in VIEWS}
+    """The ops by name, the headline's first; a view touches no memory, so there is nothing to measure."""
+    found = {n: op for n, op in Op.registry.items() if "samples" in vars(op) and hasattr(op, "cost") and not getattr(op, "view", False)}
     first = [n for n in HEADLINE if n in found]
     return {n: found[n] for n in [*first, *sorted(set(found) - set(first))]}
 

@@ -282,6 +282,22 @@ def test_every_op_of_the_registry_has_sizes_and_a_cost():
             assert cost.bytes >= 0 and cost.flops >= 0
 
 
+# An index says which part of x is read, or which part is written; cross-entropy and its like read one value a row.
+IN_PART = {"gather", "nll_loss", "take_along", "index_copy", "index_write"}
+
+
+@pytest.mark.parametrize("name", [n for n in ops.registry() if n not in IN_PART])
+def test_a_cost_counts_every_input_and_every_output(name):
+    """Inputs once, outputs once; small parameters may be left out, and a mask or places that backward needs may be counted."""
+    op = ops.registry()[name]
+    small = [s for s in shapes.grid(op) if s.elements <= 300_000]
+    assert small
+    case, who = Case(op, small[0]), Gpudl("cpu")
+    outputs = who.collect(who.call(case, case.inputs(0), 0)())
+    least = case.input_bytes + sum(o.nbytes for o in outputs if o is not None)
+    assert 0.94 * least <= case.cost.bytes <= 1.16 * least
+
+
 @pytest.mark.parametrize("name", ["matmul", "conv2d", "softmax", "batch_norm", "relu", "sum"])
 def test_grids_have_friendly_and_unfriendly_sizes(name):
     tags = set().union(*(s.tags for s in shapes.grid(Op.registry[name])))
