@@ -459,40 +459,48 @@ class Pow(Smooth2, name="pow", worked=[(2.0, 3.0, 8.0), (4.0, -0.5, 0.5), (0.0, 
         yield Sample(np.array([2]), -1), RuntimeError, r"pow: integers to a negative integer power are not integers; convert the base with .float\(\)"
 
 
-class Eq(Flat2, name="eq", worked=[(1.0, 1.0, True), (1.0, 2.0, False), (np.nan, np.nan, False)], draw=_ties):
+class Verdict2(Flat2):
+    """A bool of two operands."""
+
+    def cost(a: Any, b: Any) -> Cost:
+        size = math.prod(np.broadcast_shapes(np.shape(a), np.shape(b)))
+        return Cost(bytes=getattr(a, "nbytes", 0) + getattr(b, "nbytes", 0) + size, flops=size)
+
+
+class Eq(Verdict2, name="eq", worked=[(1.0, 1.0, True), (1.0, 2.0, False), (np.nan, np.nan, False)], draw=_ties):
     numpy = np.equal
 
 
-class Ne(Flat2, name="ne", worked=[(1.0, 1.0, False), (1.0, 2.0, True), (np.nan, np.nan, True)], draw=_ties):
+class Ne(Verdict2, name="ne", worked=[(1.0, 1.0, False), (1.0, 2.0, True), (np.nan, np.nan, True)], draw=_ties):
     numpy = np.not_equal
 
 
-class Lt(Flat2, name="lt", worked=[(1.0, 1.0, False), (1.0, 2.0, True), (2.0, 1.0, False)], draw=_ties):
+class Lt(Verdict2, name="lt", worked=[(1.0, 1.0, False), (1.0, 2.0, True), (2.0, 1.0, False)], draw=_ties):
     numpy = np.less
     ladders = ("binary.forward",)
 
 
-class Le(Flat2, name="le", worked=[(1.0, 1.0, True), (1.0, 2.0, True), (2.0, 1.0, False)], draw=_ties):
+class Le(Verdict2, name="le", worked=[(1.0, 1.0, True), (1.0, 2.0, True), (2.0, 1.0, False)], draw=_ties):
     numpy = np.less_equal
 
 
-class Gt(Flat2, name="gt", worked=[(1.0, 1.0, False), (1.0, 2.0, False), (2.0, 1.0, True)], draw=_ties):
+class Gt(Verdict2, name="gt", worked=[(1.0, 1.0, False), (1.0, 2.0, False), (2.0, 1.0, True)], draw=_ties):
     numpy = np.greater
 
 
-class Ge(Flat2, name="ge", worked=[(1.0, 1.0, True), (1.0, 2.0, False), (2.0, 1.0, True)], draw=_ties):
+class Ge(Verdict2, name="ge", worked=[(1.0, 1.0, True), (1.0, 2.0, False), (2.0, 1.0, True)], draw=_ties):
     numpy = np.greater_equal
 
 
-class LogicalAnd(Flat2, name="logical_and", worked=[(True, True, True), (True, False, False), (False, False, False)], draw=_ties):
+class LogicalAnd(Verdict2, name="logical_and", worked=[(True, True, True), (True, False, False), (False, False, False)], draw=_ties):
     numpy = np.logical_and
 
 
-class LogicalOr(Flat2, name="logical_or", worked=[(True, True, True), (True, False, True), (False, False, False)], draw=_ties):
+class LogicalOr(Verdict2, name="logical_or", worked=[(True, True, True), (True, False, True), (False, False, False)], draw=_ties):
     numpy = np.logical_or
 
 
-class LogicalXor(Flat2, name="logical_xor", worked=[(True, True, False), (True, False, True), (False, False, False)], draw=_ties):
+class LogicalXor(Verdict2, name="logical_xor", worked=[(True, True, False), (True, False, True), (False, False, False)], draw=_ties):
     numpy = np.logical_xor
 
 
@@ -999,25 +1007,30 @@ class ClampBetween(Op):
         return where(inside, dy, 0.0), where(below, dy, 0.0), where(above, dy, 0.0)
 
 
-class IsNan(Unary, name="isnan", worked=[(np.nan, True), (np.inf, False), (1.0, False)]):
-    numpy = np.isnan
+class Verdict(Unary):
+    """A bool of one operand."""
+
     differentiable = False
+
+    def cost(x: Any) -> Cost:
+        return Cost(bytes=x.nbytes + x.size, flops=x.size)
+
+
+class IsNan(Verdict, name="isnan", worked=[(np.nan, True), (np.inf, False), (1.0, False)]):
+    numpy = np.isnan
     ladders = ("unary.forward",)
 
 
-class IsInf(Unary, name="isinf", worked=[(np.nan, False), (-np.inf, True), (1.0, False)]):
+class IsInf(Verdict, name="isinf", worked=[(np.nan, False), (-np.inf, True), (1.0, False)]):
     numpy = np.isinf
-    differentiable = False
 
 
-class IsFinite(Unary, name="isfinite", worked=[(np.nan, False), (np.inf, False), (1.0, True)]):
+class IsFinite(Verdict, name="isfinite", worked=[(np.nan, False), (np.inf, False), (1.0, True)]):
     numpy = np.isfinite
-    differentiable = False
 
 
-class LogicalNot(Unary, name="logical_not", worked=[(0.0, True), (2.0, False)]):
+class LogicalNot(Verdict, name="logical_not", worked=[(0.0, True), (2.0, False)]):
     numpy = np.logical_not
-    differentiable = False
 
 
 class BitwiseNot(Unary, name="bitwise_not"):
@@ -1292,7 +1305,7 @@ class Where(Pointwise, name="where"):
     def cost(condition: Any, a: Any, b: Any) -> Cost:
         size = math.prod(np.broadcast_shapes(np.shape(condition), np.shape(a), np.shape(b)))
         itemsize = getattr(a, "itemsize", getattr(b, "itemsize", 4))
-        return Cost(bytes=condition.nbytes + 2 * size * itemsize, flops=0)
+        return Cost(bytes=sum(getattr(v, "nbytes", 0) for v in (condition, a, b)) + size * itemsize, flops=0)
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
