@@ -6,6 +6,8 @@ import math
 import warnings
 from typing import Any
 
+import numpy as np
+
 from gpudl import ops
 from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
@@ -68,9 +70,16 @@ from gpudl.ops import (
     softsign,
     tanh,
 )
+from gpudl.ops.dropout import _channels
 from gpudl.ops.index import rows
 
 __all__ = [
+    "alpha_dropout",
+    "channel_shuffle",
+    "cosine_similarity",
+    "dropout3d",
+    "feature_alpha_dropout",
+    "pairwise_distance",
     "affine_grid",
     "grid_sample",
     "interpolate",
@@ -195,6 +204,67 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     squares = (input * input).reshape(input.shape[0], 1, input.shape[1], -1)
     around = avg_pool2d(pad(squares, (0, 0, size // 2, (size - 1) // 2)), (size, 1), 1)
     return input / (around.reshape(input.shape) * alpha + k) ** beta
+
+
+def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """As `dropout`, for whole channels of (N, C, D, H, W) or (C, D, H, W). Source: Tompson et al. 2015, arXiv:1411.4280."""
+    return _channels("dropout3d", input, p, training, inplace, (4, 5), 5)
+
+
+def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """Dropout that keeps mean 0 and variance 1, for networks of SELU: dropped values become SELU's least, -1.7581, then all are scaled.
+
+        y = a * (m * x + (1 - m) * low) + b,    m = 0 with probability p, else 1;    a, b restore mean and variance
+
+    ValueError for p outside [0, 1]; p = 1 gives zeros. Source: Klambauer et al. 2017, arXiv:1706.02515, section 4.
+    """
+    return _alpha_dropout("alpha_dropout", input, p, training, inplace, tuple(input.shape))
+
+
+def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """As `alpha_dropout`, for whole channels of (N, C, ...)."""
+    if input.ndim < 2:
+        raise ShapeError(f"feature_alpha_dropout: input is {tuple(input.shape)}; (N, C, ...) is needed")
+    return _alpha_dropout("feature_alpha_dropout", input, p, training, inplace, (*input.shape[:2], *[1] * (input.ndim - 2)))
+
+
+def _alpha_dropout(op: str, input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[int, ...]) -> Tensor:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{op}: the dropout probability must be between 0 and 1, not {p}")
+    if not training or p == 0:
+        return input
+    low = -1.7580993408473766  # -lambda * alpha of SELU
+    if p == 1:
+        out = input * 0
+    else:
+        kept = (dropout(input.new_ones(shape), p) != 0).to(input.dtype)
+        a = ((1 - p) * (1 + p * low * low)) ** -0.5
+        out = input * (kept * a) + ((1 - kept) * (a * low) - a * p * low)
+    return input._become(out, op + "_") if inplace else out
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """The channels of (N, C, ...) dealt out again: the first of each group, then the second of each, ... ShapeError unless groups divides C."""
+    if input.ndim < 3 or groups < 1 or input.shape[1] % groups:
+        raise ShapeError(f"channel_shuffle: input is {tuple(input.shape)} and groups {groups}; (N, C, ...) with C divisible by groups is needed")
+    return input.unflatten(1, (groups, input.shape[1] // groups)).transpose(1, 2).flatten(1, 2)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """x1 . x2 / (max(||x1||, eps) * max(||x2||, eps)) along dim, broadcast; the gradients are those without eps, as in PyTorch.
+
+    IndexError for a dim out of range.
+    """
+    if x1.ndim != x2.ndim:
+        x1, x2 = (x.expand(np.broadcast_shapes(x1.shape, x2.shape)) for x in (x1, x2))
+    norms = [ops.norm(x, 2, dim, True) for x in (x1, x2)]
+    over = [n + (ops.clamp(n, min=eps) - n).detach() for n in norms]
+    return (x1 / over[0] * (x2 / over[1])).sum(dim)
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """||x1 - x2 + eps||_p along the last axis, broadcast."""
+    return ops.norm(x1 - x2 + eps, p, -1, keepdim)
 
 
 def embedding(

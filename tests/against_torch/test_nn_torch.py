@@ -62,6 +62,29 @@ LAYERS = [
     ("Dropout", (0.0,), {}, (3, 4)),
     ("Dropout1d", (0.0,), {}, (3, 4, 2)),
     ("Dropout2d", (0.5,), {}, None),
+    ("ConstantPad1d", ((1, 2), 0.5), {}, (2, 3, 4)),
+    ("ConstantPad2d", (1, 0.5), {}, (2, 3, 4)),
+    ("ConstantPad3d", (1, -1.0), {}, (1, 2, 2, 3, 4)),
+    ("ZeroPad1d", (2,), {}, (2, 3, 4)),
+    ("ZeroPad2d", ((1, 0, -1, 2),), {}, (2, 3, 4, 5)),
+    ("ZeroPad3d", (1,), {}, (1, 2, 2, 3, 4)),
+    ("ReflectionPad1d", ((1, 3),), {}, (2, 3, 4)),
+    ("ReflectionPad2d", (2,), {}, (2, 3, 4, 5)),
+    ("ReplicationPad1d", (2,), {}, (3, 4)),
+    ("ReplicationPad2d", ((1, 0, 3, 2),), {}, (2, 3, 4, 5)),
+    ("ReplicationPad3d", (1,), {}, (1, 2, 2, 3, 4)),
+    ("CircularPad1d", ((1, 2),), {}, (2, 3, 4)),
+    ("CircularPad2d", (2,), {}, (2, 3, 4, 5)),
+    ("Upsample", (), {"scale_factor": 2}, (2, 3, 4, 5)),
+    ("Upsample", ((7, 3),), {"mode": "bilinear", "align_corners": True}, (2, 3, 4, 5)),
+    ("UpsamplingNearest2d", ((7, 3),), {}, (2, 3, 4, 5)),
+    ("UpsamplingBilinear2d", (), {"scale_factor": 2}, (2, 3, 4, 5)),
+    ("PixelShuffle", (2,), {}, (2, 8, 3, 4)),
+    ("PixelUnshuffle", (2,), {}, (2, 3, 4, 6)),
+    ("ChannelShuffle", (3,), {}, (2, 6, 3)),
+    ("AlphaDropout", (0.0,), {}, (3, 4)),
+    ("FeatureAlphaDropout", (0.0,), {}, (3, 4, 2)),
+    ("Dropout3d", (0.0,), {}, (3, 4, 2, 2, 2)),
     ("Flatten", (), {}, (2, 3, 4)),
     ("Flatten", (0, 1), {}, (2, 3, 4)),
     ("Unflatten", (1, (2, 3)), {}, (4, 6)),
@@ -443,3 +466,43 @@ def test_parametrizations() -> None:
         assert type(layer) is lib.nn.Linear and layer.weight is original and not P.is_parametrized(layer)
         results.append([*facts, repr(layer), list(layer.state_dict()), layer.weight.tolist()])
     assert results[0] == results[1]
+
+
+def test_distances() -> None:
+    rng = np.random.default_rng(0)
+    for name, args, shapes in [
+        ("cosine_similarity", (), ((4, 5), (4, 5))), ("cosine_similarity", (-1,), ((3, 1, 5), (4, 5))), ("cosine_similarity", (0, 10.0), ((4, 5), (4, 5))),
+        ("pairwise_distance", (), ((4, 5), (4, 5))), ("pairwise_distance", (1.0, 0.1, True), ((4, 5), (1, 5))), ("pairwise_distance", (3.0,), ((5,), (5,))),
+    ]:  # fmt: skip
+        data = [rng.normal(size=s) for s in shapes]
+        out = []
+        for lib in (gpudl, torch):
+            leaves = [lib.tensor(d, requires_grad=True) for d in data]
+            y = getattr(lib.nn.functional, name)(*leaves, *args)
+            dy = lib.tensor(np.random.default_rng(1).normal(size=tuple(y.shape)))
+            out.append([t.detach().numpy() for t in (y, *lib.autograd.grad(y, leaves, dy))])
+        for a, b in zip(*out, strict=True):
+            assert a.shape == b.shape
+            np.testing.assert_allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE, err_msg=name)
+    assert repr(nn.CosineSimilarity()) == repr(torch.nn.CosineSimilarity()) and repr(nn.PairwiseDistance()) == repr(torch.nn.PairwiseDistance())
+
+
+@pytest.mark.parametrize("name, shape", [("alpha_dropout", (200, 300)), ("feature_alpha_dropout", (200, 300, 2))])
+def test_alpha_dropout_takes_pytorchs_two_values(name: str, shape: tuple) -> None:
+    """The two lines (kept and dropped) that an input can lie on are PyTorch's, and mean and variance stay."""
+    x = np.random.default_rng(0).normal(size=shape)
+    for p in (0.2, 0.7):
+        gpudl.manual_seed(0)
+        got = getattr(nn.functional, name)(gpudl.tensor(x), p, training=True).numpy()
+        want = getattr(torch.nn.functional, name)(torch.tensor(x), p, training=True).numpy()
+        values, counts = np.unique(want.round(9), return_counts=True)
+        dropped = values[counts.argmax()]  # of normals none repeats
+        kept = ~np.isclose(want, dropped, atol=1e-8)
+        slope, shift = np.polyfit(x[kept], want[kept], 1)
+        mine = np.isclose(got, dropped, atol=1e-8)
+        np.testing.assert_allclose(got[~mine], slope * x[~mine] + shift, rtol=1e-9, atol=1e-9)
+        assert abs(mine.mean() - p) <= 4 * np.sqrt(p * (1 - p) / (shape[0] * shape[1]))
+        assert abs(got.mean()) <= 0.03 and abs(got.std() - 1) <= 0.03
+        if len(shape) == 3:
+            assert (mine == mine[..., :1]).all()
+    assert (getattr(nn.functional, name)(gpudl.tensor(x), 1.0, training=True).numpy() == 0).all()
