@@ -70,7 +70,9 @@ def test_gradients_of_gradients(activation: Any) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("activation", [None, "relu", "gelu", ("elu", 0.3)])
-@pytest.mark.parametrize("shapes", [((9, 7), (6, 7), (9, 6)), ((2, 3, 7), (8, 7), (3, 8)), ((7,), (6, 7), (6,)), ((5, 7), (7,), (5,)), ((4, 7), (6, 7), ())])
+@pytest.mark.parametrize(
+    "shapes", [((9, 7), (6, 7), (9, 6)), ((2, 3, 7), (8, 7), (3, 8)), ((7,), (6, 7), (6,)), ((5, 7), (7,), (5,)), ((4, 7), (6, 7), ())]
+)
 def test_a_residual_is_added_before_the_activation(device: str, activation: Any, shapes: Any) -> None:
     """Equal to the ops one by one: bias, residual, activation; the residual of any strides and start; every gradient."""
     x, w, r = (rng.standard_normal(s) for s in shapes)
@@ -93,6 +95,22 @@ def test_a_residual_is_added_before_the_activation(device: str, activation: Any,
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=0, atol=16 * 2.0**-23 * max(1.0, np.abs(b).max()))
     np.testing.assert_array_equal(*[f[0].detach().cpu().numpy() for f in found])
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("shape", [(4,), (3, 4)])
+def test_addmm_is_one_launch(shape: tuple[int, ...]) -> None:
+    values = [rng.standard_normal(s) for s in (shape, (3, 5), (5, 4))]
+    found = []
+    for device in ("cpu", "emulator"):
+        c, a, b = (gpudl.tensor(v, device=device, requires_grad=True) for v in values)
+        before = sum(r.launches for r in kernels.ladder("binary.forward")), sum(r.launches for r in kernels.ladder("matmul.forward"))
+        y = gpudl.addmm(c, a, b)
+        after = sum(r.launches for r in kernels.ladder("binary.forward")), sum(r.launches for r in kernels.ladder("matmul.forward"))
+        assert (after[0] - before[0], after[1] - before[1]) == ((0, 1) if device == "emulator" else (0, 0))
+        found.append([y, *gpudl.autograd.grad(y.square().sum(), [c, a, b])])
+    for got, want in zip(*found, strict=True):
+        np.testing.assert_allclose(got.detach().cpu().numpy(), want.detach().cpu().numpy(), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.emulator

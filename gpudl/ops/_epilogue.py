@@ -142,7 +142,7 @@ def backward(dy: Any, v: Any, act: Any, cdf: Any = None) -> Any:
 def defines(bias: bool, act: Any, extra: int = 0) -> dict[str, Any]:
     """The macros of kernels/epilogue/epilogue.cuh; extra: what a product's array of that name is for."""
     name, number = split(act)
-    out = {"BIAS": int(bias), "ACT": {None: "identity", "tanh": "hyperbolic_tangent"}.get(name, name)}
+    out: dict[str, Any] = {"BIAS": int(bias), "ACT": {None: "identity", "tanh": "hyperbolic_tangent"}.get(name, name)}
     if name in NUMBERS:
         out["ACT_NUMBER"] = number
     return out | {"EXTRA": extra} if extra else out

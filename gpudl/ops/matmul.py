@@ -316,6 +316,12 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: 
     """beta * input + alpha * (mat1 @ mat2); input broadcasts to the product. With beta = 0 input's NaN do not matter, as in PyTorch."""
     _check_ndims("addmm", 2, 2, mat1=mat1, mat2=mat2)
     check_pair("addmm", input, mat1)
+    if beta == alpha == 1 and mat1.device.kernels and input.ndim in (1, 2) and _dtypes.is_float(mat1.dtype) and mat1.dtype == mat2.dtype:
+        M, K, N = *mat1.shape, mat2.shape[1]
+        if len(mat2) == K and input.shape in ((N,), (M, N)):  # bias or residual in the product's epilogue
+            from gpudl.ops.linear import linear_act
+
+            return linear_act(mat1, mat2.T, *((input,) if input.ndim == 1 else (None, None, input)))
     c = matmul(mat1, mat2)
     try:
         fits = np.broadcast_shapes(input.shape, c.shape) == tuple(c.shape)
