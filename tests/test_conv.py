@@ -217,7 +217,7 @@ def one_pass(ladder: str, x, w, dy, stride=1, pad=0, dilation=1, groups=1):
     geometry = op.check("conv2d", x, w, None, stride, pad, dilation, groups)
     size = geometry.pop("size")
     if ladder == "conv2d.forward":
-        return op.Conv2d.apply(x, w, None, **geometry, size=size, act=None)
+        return op.Conv2d.apply(x, w, None, None, **geometry, size=size, act=None)
     if ladder == "conv2d.dgrad":
         return op.Conv2dDgrad.apply(dy, w, **geometry, size=x.shape[2:])
     return op.Conv2dWgrad.apply(x, dy, **geometry, size=w.shape[2:])
@@ -432,3 +432,53 @@ def test_a_training_step_is_the_same_by_every_rung() -> None:
             # four layers of sums of at most 150 products, and as many steps back
             assert np.abs(a - b).max() <= 8 * 2 * 2.0**-23 * np.sqrt(150) * max(np.abs(b).max(), 0.1), (ladder, rung)
     assert {p.values for p in RUNGS} - reached == {("conv2d.forward", "11_pointwise")}  # 3 x 3 places: no multiple of 4
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("act", [None, "relu", "sigmoid", "tanh", ("leaky_relu", 0.2), ("elu", 0.8)], ids=str)
+def test_activation_and_residual_as_one_op(device: str, act) -> None:
+    """Equal to the ops one after the other, gradients and gradients of gradients too; an image without a batch."""
+    arrays = [rng.standard_normal(s) for s in ((3, 7, 6), (4, 3, 3, 3), (4,), (4, 7, 6))]
+    functions = {"leaky_relu": gpudl.nn.functional.leaky_relu, "elu": gpudl.nn.functional.elu, "relu": gpudl.relu, "sigmoid": gpudl.sigmoid, "tanh": gpudl.tanh}
+    found = []
+    for fused in (True, False):
+        x, w, b, r = leaves = [gpudl.tensor(a, device=device, requires_grad=True) for a in arrays]
+        if fused:
+            y = ops.conv2d_act(x, w, b, 1, 1, activation=act, residual=r)
+        else:
+            z = ops.conv2d(x, w, b, 1, 1) + r
+            name, *number = act if isinstance(act, tuple) else (act,)
+            y = z if act is None else functions[name](z, *number)
+        dy = gpudl.tensor(np.random.default_rng(1).standard_normal(y.shape), device=device)
+        grads = gpudl.autograd.grad(y, leaves, dy, create_graph=True)
+        found.append([y, *grads, *gpudl.autograd.grad(sum((g * g).sum() for g in grads), leaves[:2])])
+    for a, b in zip(*found, strict=True):
+        a, b = a.detach().cpu().numpy(), b.detach().cpu().numpy()
+        np.testing.assert_allclose(a, b, rtol=0, atol=64 * 2.0**-52 * max(1.0, np.abs(b).max()))
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("rung", [k.name for k in kernels.ladder("conv2d.forward") if k.backend == "cuda"])
+def test_a_residual_that_lies_anywhere(rung: str) -> None:
+    """A view that starts one element in, and one with strides, on every rung: none may read it 16 bytes at a time where it does not start so."""
+    one = rung[3:] in ("pointwise", "depthwise")
+    x, w, _ = operands((1, 3, 4, 4), (3, 1, 1, 1), groups=3) if one else operands((1, 3, 6, 6), (3, 3, 3, 3))
+    memory = rng.standard_normal(200).astype(np.float32)
+    want = gpudl.conv2d(x.cpu(), w.cpu(), groups=3 if one else 1).numpy()
+    for start, step in ((1, 1), (3, 2)):
+        flat = gpudl.tensor(memory, device="emulator")[start : start + 48 * step : step]
+        with kernels.use("conv2d.forward", rung), kernels.emulation(sanitize=True):
+            got = ops.conv2d_act(x, w, groups=3 if one else 1, residual=flat.reshape(1, 3, 4, 4))
+        np.testing.assert_allclose(got.cpu().numpy(), want + memory[start : start + 48 * step : step].reshape(1, 3, 4, 4), rtol=0, atol=1e-5)
+
+
+def test_errors_of_activation_and_residual() -> None:
+    x, w = gpudl.zeros(2, 3, 5, 5), gpudl.zeros(4, 3, 3, 3)
+    with pytest.raises(ValueError, match="conv2d: activation 'gelu' is not fused"):
+        ops.conv2d_act(x, w, activation="gelu")
+    with pytest.raises(ValueError, match="must not be negative"):
+        ops.conv2d_act(x, w, activation=("leaky_relu", -0.1))
+    with pytest.raises(ShapeError, match=r"residual is \(1, 4, 3, 3\) and the result \(2, 4, 3, 3\)"):
+        ops.conv2d_act(x, w, residual=gpudl.zeros(1, 4, 3, 3))
+    with pytest.raises(DtypeError, match="input is float32 and residual is float64"):
+        ops.conv2d_act(x, w, residual=gpudl.zeros(2, 4, 3, 3, dtype="float64"))

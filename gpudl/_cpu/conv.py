@@ -72,15 +72,20 @@ def products(x: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int, 
         yield n, z
 
 
-def forward(x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: str | None = None) -> Any:
+def forward(
+    x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: Any = None, residual: Any = None
+) -> Any:
     N, K, places = len(x), len(w), size[0] * size[1]
     y = np.empty((N, K, places), x.dtype)
     bias = np.zeros(K, x.dtype) if b is None else np.ascontiguousarray(b)
     for n, z in products(x, w, stride, pad, dilation, groups, size):
-        compiled().store(z.reshape(K, z.shape[1], places), bias, y, n, act == "relu")
-    if act not in (None, "relu"):
+        compiled().store(z.reshape(K, z.shape[1], places), bias, y, n, act == "relu" and residual is None)
+    y = y.reshape(N, K, *size)
+    if residual is not None:
+        y += residual
+    if act is not None and (act != "relu" or residual is not None):
         _epilogue.forward_(y, act)
-    return y.reshape(N, K, *size)
+    return y
 
 
 def forward_pool(

@@ -43,7 +43,7 @@ from gpudl.ops.compose import (
     unique,
     unique_consecutive,
 )
-from gpudl.ops.conv2d import conv2d, conv2d_relu, conv2d_relu_max_pool2d, conv_transpose2d
+from gpudl.ops.conv2d import conv2d, conv2d_act, conv2d_relu, conv2d_relu_max_pool2d, conv_transpose2d
 from gpudl.ops.copy import clone, copy_, fill_, to
 from gpudl.ops.cross_entropy import cross_entropy, nll_loss
 from gpudl.ops.dropout import dropout, dropout1d, dropout2d
@@ -251,6 +251,7 @@ __all__ = [
     "concatenate",
     "conv1d",
     "conv2d",
+    "conv2d_act",
     "conv2d_relu",
     "conv2d_relu_max_pool2d",
     "conv_transpose1d",

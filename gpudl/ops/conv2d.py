@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpudl import kernels
 from gpudl._cpu import conv as cpu
 from gpudl._dtypes import bfloat16, float16, float32, float64
 from gpudl._errors import DtypeError, ShapeError
@@ -186,7 +187,7 @@ def wgrad_rung(C: int, H: int, W: int, K: int, R: int, S: int, groups: int, dtyp
     return "05_async" if dtype == float32 and arch >= 80 else "04_warp_tile"
 
 
-numba: dict[str, Any] = dict(BIAS=0, ACT="identity", TI=4, TJ=8, KB=2, dtypes=(float32, float64))
+numba: dict[str, Any] = dict(BIAS=0, ACT="identity", ACT_NUMBER=0, EXTRA=0, TI=4, TJ=8, KB=2, dtypes=(float32, float64))
 ladder(  # first to last: the order of the lesson
     "conv2d.forward",
     NumbaKernel("forward_naive", grid=lambda N, K, P, Q: ceil_div(N * K * P * Q, 64), block=64, **numba),
@@ -565,6 +566,29 @@ def conv2d_relu(
     return _conv2d(input, weight, bias, stride, padding, dilation, groups, "relu")
 
 
+def conv2d_act(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    activation: Any = None,
+    residual: Tensor | None = None,
+) -> Tensor:
+    """activation(conv2d(...) + residual) as one op, the end of a residual block: neither sum goes through memory. Arguments as `conv2d`.
+
+    activation: None, "relu", "sigmoid", "tanh", "leaky_relu", "elu", or ("leaky_relu", negative_slope), ("elu", alpha), neither of them negative;
+    ValueError for another. residual: of the result's shape and dtype; ShapeError, DtypeError where it is not.
+    """
+    act = _epilogue.check("conv2d", activation)
+    if _epilogue.is_apart(act):
+        raise ValueError(f"conv2d: activation {activation!r} is not fused; its number must not be negative. Call the activation on its own")
+    return _conv2d(input, weight, bias, stride, padding, dilation, groups, act, residual)
+
+
 def conv2d_relu_max_pool2d(
     input: Tensor,
     weight: Tensor,
@@ -595,10 +619,20 @@ def conv2d_relu_max_pool2d(
     return y.squeeze(0) if input.ndim == 3 else y
 
 
-def _conv2d(input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any, act: str | None) -> Tensor:
+def _conv2d(
+    input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any, act: Any, residual: Any = None
+) -> Tensor:
     where = check("conv2d", input, weight, bias, stride, padding, dilation, groups)
+    if residual is not None:
+        check_tensor("conv2d", residual=residual)
+        out = (*input.shape[:-3], len(weight), *where["size"])
+        if residual.dtype != input.dtype:
+            raise DtypeError(f"conv2d: input is {input.dtype} and residual is {residual.dtype}; the dtypes must be equal. Convert one with .to()")
+        if residual.shape != out:
+            raise ShapeError(f"conv2d: residual is {tuple(residual.shape)} and the result {out}; the shapes must be equal. Did you mean .expand()?")
+        residual = residual.unsqueeze(0) if input.ndim == 3 else residual
     x = input.unsqueeze(0) if input.ndim == 3 else input
-    y = Conv2d.apply(x, weight, bias, **where, act=act)
+    y = Conv2d.apply(x, weight, bias, residual, **where, act=act)
     return y.squeeze(0) if input.ndim == 3 else y
 
 
@@ -704,10 +738,14 @@ def _scalars(x: Any, w: Any, y: Any, stride: Any, pad: Any, dilation: Any, group
     )  # fmt: skip
 
 
-def launch_forward(op: Op, x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: str | None) -> Any:
+def launch_forward(
+    op: Op, x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: Any = None, residual: Any = None
+) -> Any:
     y = op.device.empty((x.shape[0], w.shape[0], *size), x.dtype)
     scalars = _scalars(x.shape, w.shape, y.shape, stride, pad, dilation, groups)
-    op.launch("conv2d.forward", _epilogue.defines(b is not None, act), x=x, w=w, bias=w if b is None else b, y=y, **scalars)
+    extra = y if residual is None else kernels.contiguous(op.device, residual)
+    defines = _epilogue.defines(b is not None, act, 0 if residual is None else 1)
+    op.launch("conv2d.forward", defines, x=x, w=w, bias=w if b is None else b, extra=extra, y=y, **scalars)
     return y
 
 
@@ -735,32 +773,37 @@ def _result(x: Any, w: Any, stride: Any, padding: Any, dilation: Any) -> tuple[i
 class Conv2d(Op, name="conv2d", function="_conv2d"):
     ladders = ("conv2d.forward", "conv2d.dgrad", "conv2d.wgrad", "epilogue.backward")
 
-    def forward_cpu(self, x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: str | None) -> Any:
-        y = cpu.forward(x, w, b, stride, pad, dilation, groups, size, act)
+    def forward_cpu(
+        self, x: Any, w: Any, b: Any, r: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: Any
+    ) -> Any:
+        y = cpu.forward(x, w, b, stride, pad, dilation, groups, size, act, r)
         self._save(x, w, y, act)
         return y
 
-    def _save(self, x: Any, w: Any, y: Any, act: str | None) -> None:
+    def _save(self, x: Any, w: Any, y: Any, act: Any) -> None:
         self.save(x=x if self.needs[1] else None, w=w if self.needs[0] else None, y=y if act and any(self.needs) else None)
 
-    def backward_cpu(self, dy: Any, x: Any, w: Any, y: Any, stride: Any, pad: Any, dilation: Any, groups: int, act: str | None) -> Any:
+    def backward_cpu(self, dy: Any, x: Any, w: Any, y: Any, stride: Any, pad: Any, dilation: Any, groups: int, act: Any) -> Any:
         dy = _epilogue.backward(dy, y, act)
         where = (stride, pad, dilation, groups)
         dx, dw = cpu.backward(dy, x, w, *where, self.meta[0][0][2:], self.meta[1][0][2:], self.needs)  # type: ignore[attr-defined]
-        return dx, dw, dy.sum((0, 2, 3)) if self.needs[2] else None
+        return dx, dw, dy.sum((0, 2, 3)) if self.needs[2] else None, dy if self.needs[3] else None
 
-    def forward_kernel(self, x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: str | None) -> Any:
-        y = launch_forward(self, x, w, b, stride, pad, dilation, groups, size, act)
+    def forward_kernel(
+        self, x: Any, w: Any, b: Any, r: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any, act: Any
+    ) -> Any:
+        y = launch_forward(self, x, w, b, stride, pad, dilation, groups, size, act, r)
         self._save(x, w, y, act)
         return y
 
-    def backward_kernel(self, dy: Any, x: Any, w: Any, y: Any, stride: Any, pad: Any, dilation: Any, groups: int, act: str | None) -> Any:
+    def backward_kernel(self, dy: Any, x: Any, w: Any, y: Any, stride: Any, pad: Any, dilation: Any, groups: int, act: Any) -> Any:
         dy, db = _epilogue.backward_kernel(self, dy, y, act, self.needs[2], 1)
         where = (stride, pad, dilation, groups)
         return (
             launch_dgrad(self, dy, w, *where, self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
             launch_wgrad(self, x, dy, *where, self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
             db,
+            dy if self.needs[3] else None,
         )
 
     def backward_graph(self, dy: Tensor, x: Tensor, w: Tensor, y: Tensor, stride: Any, pad: Any, dilation: Any, groups: int, act: Any) -> Any:
@@ -770,6 +813,7 @@ class Conv2d(Op, name="conv2d", function="_conv2d"):
             Conv2dDgrad.apply(dy, w, **where, size=self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
             Conv2dWgrad.apply(x, dy, **where, size=self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
             dy.sum((0, 2, 3)) if self.needs[2] else None,
+            dy if self.needs[3] else None,
         )
 
     # Read off the class by tests and benches, never through an instance.
@@ -803,6 +847,12 @@ class Conv2d(Op, name="conv2d", function="_conv2d"):
         yield Sample(n(size=(3, 6, 6)), n(size=(2, 3, 3, 3)), None, 1, 1, 1, 1, None)
         yield Sample(n(size=(2, 6, 5, 3)).transpose(0, 3, 1, 2), n(size=(3, 3, 4, 4)).transpose(3, 0, 1, 2)[:, :, :, ::2], None, 1, 1, 1, 1, None)
         yield Sample(n(size=(2, 3, 6, 5)), n(size=(4, 3, 3, 3)), n(size=4), 1, 1, 1, 1, "relu")
+        # An activation, or a residual, is a compilation more: each rung gets one. The last two take neither 3 x 3 nor one group.
+        for k in range(11):
+            x, w, groups = ((1, 3, 5, 4), (5, 3, 3, 3), 1) if k < 9 else ((1, 3, 6, 4), (3, 1, 1, 1), 3)
+            act, bias = [("relu", True), (None, False), (("elu", 0.5), True), (("leaky_relu", 0.3), True)][k % 4]
+            residual = n(size=(1, w[0], x[2] - w[2] + 1, x[3] - w[3] + 1))
+            yield Sample(n(size=x), n(size=w), n(size=w[0]) if bias else None, 1, 0, 1, groups, act, residual=residual, _deal=True)
 
     def errors() -> Any:
         z, none = np.zeros, (1, 0, 1, 1, None)
@@ -813,14 +863,15 @@ class Conv2d(Op, name="conv2d", function="_conv2d"):
         yield Sample(z((2, 1, 8, 8)), z((4, 1, 3, 3)), None, 0, 0, 1, 1, None), ValueError, r"conv2d: stride must be .* at least 1, not 0"
         yield Sample(z((2, 1, 8, 8)), z((4, 1, 3, 3)), None, 1, -1, 1, 1, None), ValueError, r"conv2d: padding must be .* at least 0, not -1"
         yield Sample(z((2, 1, 8, 8)), z((4, 1, 3, 3)), None, 2, "same", 1, 1, None), ValueError, r"padding='same' needs stride 1"
+        yield Sample(z((2, 1, 8, 8)), z((4, 1, 3, 3)), None, *none, residual=z((4, 6, 6))), ShapeError, r"conv2d: residual is \(4, 6, 6\) and the result"
         yield Sample(z((2, 1, 8, 8)), z((4, 1, 3, 3)), None, 1, "full", 1, 1, None), ValueError, r"padding 'full' is not known"
         yield Sample(z((2, 1, 8, 8)), z((4, 1, 3, 3), np.float32), None, *none), DtypeError, r"input is float64 and weight is float32"
         yield Sample(z((2, 1, 8, 8), np.int64), z((4, 1, 3, 3), np.int64), None, *none), TypeError, r"conv2d: input is int64; a floating"
 
-    def cost(x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int, act: Any) -> Cost:
+    def cost(x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int, act: Any, residual: Any = None) -> Cost:
         P, Q = _result(x, w, stride, padding, dilation)
         y = (x.shape[0] if x.ndim == 4 else 1) * len(w) * P * Q
-        return Cost(bytes=x.nbytes + w.nbytes + y * x.itemsize, flops=2 * y * w[0].size)
+        return Cost(bytes=x.nbytes + w.nbytes + y * x.itemsize * (1 if residual is None else 2), flops=2 * y * w[0].size)
 
 
 class Conv2dPool(Op, name="conv2d_relu_max_pool2d"):
@@ -950,7 +1001,7 @@ class Conv2dDgrad(Op, name="conv2d_dgrad", function="_dgrad"):
     def backward_graph(self, dy: Tensor, g: Tensor, w: Tensor, stride: Any, pad: Any, dilation: Any, groups: int) -> Any:
         where = _geometry(stride, pad, dilation, groups)
         return (
-            Conv2d.apply(dy, w, None, **where, size=self.meta[0][0][2:], act=None) if self.needs[0] else None,  # type: ignore[attr-defined]
+            Conv2d.apply(dy, w, None, None, **where, size=self.meta[0][0][2:], act=None) if self.needs[0] else None,  # type: ignore[attr-defined]
             Conv2dWgrad.apply(dy, g, **where, size=self.meta[1][0][2:]) if self.needs[1] else None,  # type: ignore[attr-defined]
         )
 
@@ -1005,7 +1056,7 @@ class Conv2dWgrad(Op, name="conv2d_wgrad", function="_wgrad"):
         where = _geometry(stride, pad, dilation, groups)
         return (
             Conv2dDgrad.apply(g, dy, **where, size=self.meta[0][0][2:]) if self.needs[0] else None,  # type: ignore[attr-defined]
-            Conv2d.apply(x, dy, None, **where, size=self.meta[1][0][2:], act=None) if self.needs[1] else None,  # type: ignore[attr-defined]
+            Conv2d.apply(x, dy, None, None, **where, size=self.meta[1][0][2:], act=None) if self.needs[1] else None,  # type: ignore[attr-defined]
         )
 
     # Read off the class by tests and benches, never through an instance.

@@ -1,4 +1,4 @@
-"""Convolution in Numba: the definition, and the image in shared memory. Sizes as in the .cu files; BIAS, ACT, TI, TJ, KB, T and acc_t are globals."""
+"""Convolution in Numba: the definition, and the image in shared memory. Sizes as in the .cu files; BIAS, ACT, EXTRA, TI, TJ, KB, T and acc_t are globals."""
 # ruff: noqa: F722, F821
 
 import math
@@ -27,14 +27,24 @@ def hyperbolic_tangent(v):
     return math.tanh(v)
 
 
-act = {"identity": identity, "relu": relu, "sigmoid": sigmoid, "hyperbolic_tangent": hyperbolic_tangent}[ACT]
+@cuda.jit(device=True)
+def leaky_relu(v):
+    return v if v > 0 else v * acc_t(ACT_NUMBER)
+
+
+@cuda.jit(device=True)
+def elu(v):
+    return v if v > 0 else acc_t(ACT_NUMBER) * math.expm1(v)
+
+
+act = {"identity": identity, "relu": relu, "sigmoid": sigmoid, "hyperbolic_tangent": hyperbolic_tangent, "leaky_relu": leaky_relu, "elu": elu}[ACT]
 THREADS = TI * TJ
 
 
 @cuda.jit
 def forward_naive(
-    x: "const T*", w: "const T*", bias: "const T*", y: "T*", N: "int64_t", C: "int", H: "int", W: "int", K: "int", R: "int", S: "int",
-    P: "int", Q: "int", stride_h: "int", stride_w: "int", pad_h: "int", pad_w: "int", dilation_h: "int", dilation_w: "int", groups: "int",
+    x: "const T*", w: "const T*", bias: "const T*", extra: "T*", y: "T*", N: "int64_t", C: "int", H: "int", W: "int", K: "int", R: "int",
+    S: "int", P: "int", Q: "int", stride_h: "int", stride_w: "int", pad_h: "int", pad_w: "int", dilation_h: "int", dilation_w: "int", groups: "int",
 ):  # fmt: skip
     """One thread a result, which sums over channels and filter."""
     i = cuda.grid(1)
@@ -51,13 +61,15 @@ def forward_naive(
                         acc += acc_t(x[((n * C + c0 + c) * H + h) * W + v]) * acc_t(w[((k * Cg + c) * R + r) * S + s])
         if BIAS:
             acc += acc_t(bias[k])
+        if EXTRA:
+            acc += acc_t(extra[i])
         y[i] = act(acc)
 
 
 @cuda.jit
 def forward_shared_tile(
-    x: "const T*", w: "const T*", bias: "const T*", y: "T*", N: "int64_t", C: "int", H: "int", W: "int", K: "int", R: "int", S: "int",
-    P: "int", Q: "int", stride_h: "int", stride_w: "int", pad_h: "int", pad_w: "int", dilation_h: "int", dilation_w: "int", groups: "int",
+    x: "const T*", w: "const T*", bias: "const T*", extra: "T*", y: "T*", N: "int64_t", C: "int", H: "int", W: "int", K: "int", R: "int",
+    S: "int", P: "int", Q: "int", stride_h: "int", stride_w: "int", pad_h: "int", pad_w: "int", dilation_h: "int", dilation_w: "int", groups: "int",
 ):  # fmt: skip
     """A block brings a piece of the image and KB filters to shared memory, one channel after the other, for TI x TJ places."""
     memory = cuda.shared.array(0, acc_t)  # dynamic: the piece, then the filters
@@ -95,4 +107,7 @@ def forward_shared_tile(
             total = acc[k]
             if BIAS:
                 total += acc_t(bias[f])
-            y[((n * K + f) * P + p) * Q + q] = act(total)
+            at = ((n * K + f) * P + p) * Q + q
+            if EXTRA:
+                total += acc_t(extra[at])
+            y[at] = act(total)

@@ -1,6 +1,6 @@
 // 02_shared_tile: a block brings a piece of the image and KB filters to shared memory, one channel after the other.
 //
-// Computes   y[n, k, p, q] = ACT(bias[k] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
+// Computes   y[n, k, p, q] = ACT(bias[k] + extra[n, k, p, q] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
 //            x (N, C, H, W), w (K, Cg, R, S), y (N, K, P, Q) contiguous, Cg = C/groups; zero outside the image; any sizes >= 1 whose piece fits
 // Launch     grid N*groups*ceil(Kg/KB)*ceil(P/TI)*ceil(Q/TJ), block TI*TJ, dynamic smem (rows*cols + KB*R*S)*sizeof(acc_t) B for the piece
 //            under TI x TJ places: rows = (TI-1)*stride_h + (R-1)*dilation_h + 1, cols likewise
@@ -14,9 +14,9 @@
 #include "epilogue/epilogue.cuh"
 
 extern "C" __global__ void __launch_bounds__(TI * TJ, 1)
-    conv2d_fwd(const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ y, int64_t N, int C, int H,
-               int W, int K, int R, int S, int P, int Q, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w,
-               int groups) {
+    conv2d_fwd(const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ extra, T* __restrict__ y,
+               int64_t N, int C, int H, int W, int K, int R, int S, int P, int Q, int stride_h, int stride_w, int pad_h, int pad_w,
+               int dilation_h, int dilation_w, int groups) {
     extern __shared__ __align__(16) unsigned char memory[];
     const int rows = (TI - 1) * stride_h + (R - 1) * dilation_h + 1, cols = (TJ - 1) * stride_w + (S - 1) * dilation_w + 1;
     acc_t* piece = reinterpret_cast<acc_t*>(memory);
@@ -50,7 +50,6 @@ extern "C" __global__ void __launch_bounds__(TI * TJ, 1)
     for (int k = 0; k < KB; ++k)
         if (k0 + k < Kg && p < P && q < Q) {
             const int64_t filter = g * Kg + k0 + k;
-            if (BIAS) acc[k] += acc_t(bias[filter]);
-            y[((n * K + filter) * P + p) * Q + q] = T(ACT::of(acc[k]));
+            store_one(acc[k], bias + filter, extra, y, ((n * K + filter) * P + p) * Q + q);
         }
 }

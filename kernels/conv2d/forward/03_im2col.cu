@@ -1,6 +1,6 @@
 // 03_im2col: write the image's patches out as a matrix (Cg*R*S x N*P*Q), then multiply w (Kg x Cg*R*S) with it as kernels/matmul 04 does.
 //
-// Computes   y[n, k, p, q] = ACT(bias[k] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
+// Computes   y[n, k, p, q] = ACT(bias[k] + extra[n, k, p, q] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
 //            x (N, C, H, W), w (K, Cg, R, S), y (N, K, P, Q) contiguous, Cg = C/groups; zero outside the image; any sizes >= 1 whose patches fit
 // Launch     grid ceil(C*R*S*N*P*Q/BLOCK), block BLOCK; then grid (ceil(N*P*Q/BN)*ceil(Kg/BM), groups), block THREADS = BM*BN/(TM*TN),
 //            static smem BK*(BM+BN+1)*sizeof(acc_t) B
@@ -28,8 +28,8 @@ extern "C" __global__ void im2col(const T* __restrict__ x, T* __restrict__ patch
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-    conv2d_fwd(const T* __restrict__ patches, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ y, int64_t N, int C,
-               int K, int R, int S, int P, int Q, int groups) {
+    conv2d_fwd(const T* __restrict__ patches, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ extra,
+               T* __restrict__ y, int64_t N, int C, int K, int R, int S, int P, int Q, int groups) {
     __shared__ acc_t Ws[BK][BM + 1], Xs[BK][BN];  // one more column: w is read along a row and stored down a column
     const int tid = threadIdx.x, tx = tid % COLS, ty = tid / COLS, g = blockIdx.y;
     const int Cg = C / groups, Kg = K / groups, depth = Cg * R * S;
@@ -62,10 +62,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
         const int64_t place = j0 + tx + j * COLS;
         for (int i = 0; i < TM; ++i) {
             const int k = g * Kg + k0 + ty + i * ROWS;
-            if (place < places && k0 + ty + i * ROWS < Kg) {
-                if (BIAS) acc[i][j] += acc_t(bias[k]);
-                y[(place / PQ * K + k) * PQ + place % PQ] = T(ACT::of(acc[i][j]));
-            }
+            if (place < places && k0 + ty + i * ROWS < Kg) store_one(acc[i][j], bias + k, extra, y, (place / PQ * K + k) * PQ + place % PQ);
         }
     }
 }

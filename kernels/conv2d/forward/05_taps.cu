@@ -1,6 +1,6 @@
 // 05_taps: the sum runs over channels inside and filter taps outside, so that a thread finds its place in the image once a tap.
 //
-// Computes   y[n, k, p, q] = ACT(bias[k] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
+// Computes   y[n, k, p, q] = ACT(bias[k] + extra[n, k, p, q] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
 //            x (N, C, H, W), w (K, Cg, R, S), y (N, K, P, Q) contiguous, Cg = C/groups; zero outside the image; any sizes >= 1
 // Launch     grid ceil(K/groups padded to BM * C/groups padded to BK * groups*R*S / BLOCK), block BLOCK; then
 //            grid (ceil(N*P*Q/BN)*ceil(Kg/BM), groups), block THREADS = BM*BN/(TM*TN), static smem BK*(BM+BN)*sizeof(acc_t) B
@@ -27,9 +27,9 @@ extern "C" __global__ void turn_filters(const T* __restrict__ w, acc_t* __restri
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-    conv2d_fwd(const T* __restrict__ x, const acc_t* __restrict__ turned, const T* __restrict__ bias, T* __restrict__ y, int64_t N, int C,
-               int H, int W, int K, int R, int S, int P, int Q, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h,
-               int dilation_w, int groups) {
+    conv2d_fwd(const T* __restrict__ x, const acc_t* __restrict__ turned, const T* __restrict__ bias, T* __restrict__ extra,
+               T* __restrict__ y, int64_t N, int C, int H, int W, int K, int R, int S, int P, int Q, int stride_h, int stride_w, int pad_h,
+               int pad_w, int dilation_h, int dilation_w, int groups) {
     __shared__ acc_t Ws[BK][BM], Xs[BK][BN];
     const int tid = threadIdx.x, tx = tid % COLS, ty = tid / COLS, g = blockIdx.y;
     const int Cg = C / groups, Kg = K / groups, Cp = (Cg + BK - 1) / BK * BK, Kp = (Kg + BM - 1) / BM * BM;
@@ -65,10 +65,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
         const int64_t place = j0 + tx + j * COLS;
         for (int i = 0; i < TM; ++i) {
             const int k = g * Kg + k0 + ty + i * ROWS;
-            if (place < places && k0 + ty + i * ROWS < Kg) {
-                if (BIAS) acc[i][j] += acc_t(bias[k]);
-                y[(place / PQ * K + k) * PQ + place % PQ] = T(ACT::of(acc[i][j]));
-            }
+            if (place < places && k0 + ty + i * ROWS < Kg) store_one(acc[i][j], bias + k, extra, y, (place / PQ * K + k) * PQ + place % PQ);
         }
     }
 }

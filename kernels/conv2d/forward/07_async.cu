@@ -1,6 +1,6 @@
 // 07_async: tiles travel to shared memory by cp.async, STAGES - 1 of them under way while one is multiplied.
 //
-// Computes   y[n, k, p, q] = ACT(bias[k] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
+// Computes   y[n, k, p, q] = ACT(bias[k] + extra[n, k, p, q] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
 //            x (N, C, H, W), w (K, Cg, R, S), y (N, K, P, Q) contiguous, Cg = C/groups; zero outside the image; any sizes >= 1
 // Launch     grid ceil(K/groups padded to BM * C/groups padded to BK * groups*R*S / BLOCK), block BLOCK; then
 //            grid (ceil(N*P*Q/BN)*ceil(Kg/BM), groups), block THREADS = BM*BN/(TM*TN) = BN, static smem (STAGES*BK*(BM+BN) + BM/TM*BN)*sizeof(T) B
@@ -31,9 +31,9 @@ extern "C" __global__ void turn_filters(const T* __restrict__ w, acc_t* __restri
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 3)
-    conv2d_fwd(const T* __restrict__ x, const acc_t* __restrict__ turned, const T* __restrict__ bias, T* __restrict__ y, int64_t N, int C,
-               int H, int W, int K, int R, int S, int P, int Q, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h,
-               int dilation_w, int groups) {
+    conv2d_fwd(const T* __restrict__ x, const acc_t* __restrict__ turned, const T* __restrict__ bias, T* __restrict__ extra,
+               T* __restrict__ y, int64_t N, int C, int H, int W, int K, int R, int S, int P, int Q, int stride_h, int stride_w, int pad_h,
+               int pad_w, int dilation_h, int dilation_w, int groups) {
     __shared__ __align__(16) acc_t Ws[STAGES][BK][BM], Xs[STAGES][BK][BN];
     __shared__ __align__(16) acc_t rows[THREADS / 32][ROWS][WN];  // a warp's sums on their way out
     const int tid = threadIdx.x, lane = tid % 32, warp = tid / 32, tx = lane % COLS, ty = lane / COLS, g = blockIdx.y;
@@ -109,11 +109,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3)
         for (int row = 0; row < ROWS; ++row) {
             const int k = k0 + wm + (i / V * ROWS + row) * V + i % V;
             for (int h = 0; h < WN / 32; ++h)
-                if (k < Kg && to[h] >= 0) {
-                    acc_t v = rows[warp][row][h * 32 + lane];
-                    if (BIAS) v += acc_t(bias[g * Kg + k]);
-                    y[to[h] + k * PQ] = T(ACT::of(v));
-                }
+                if (k < Kg && to[h] >= 0) store_one(rows[warp][row][h * 32 + lane], bias + g * Kg + k, extra, y, to[h] + k * PQ);
         }
         __syncwarp();  // and read, before the next ones overwrite them
     }

@@ -1,6 +1,6 @@
 // 08_small_channel: few channels are in shared memory all at once; a thread keeps KB filters at TP places in registers.
 //
-// Computes   y[n, k, p, q] = ACT(bias[k] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
+// Computes   y[n, k, p, q] = ACT(bias[k] + extra[n, k, p, q] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
 //            x (N, C, H, W), w (K, Cg, R, S), y (N, K, P, Q) contiguous, Cg = C/groups; zero outside the image; Cg <= 4 whose piece fits
 // Launch     grid N*groups*ceil(Kg/KB)*ceil(P/(WARPS*TP))*ceil(Q/32), block (32, WARPS), dynamic smem Cg*(rows*cols + KB*R*S)*sizeof(acc_t) B
 //            for the piece under WARPS*TP x 32 places: rows = (WARPS*TP-1)*stride_h + (R-1)*dilation_h + 1, cols likewise
@@ -19,9 +19,9 @@ static_assert(KB % V == 0, "weights are read as whole vectors");
 typedef Vec<acc_t, V> Sums;
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
-    conv2d_fwd(const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ y, int64_t N, int C, int H,
-               int W, int K, int R, int S, int P, int Q, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w,
-               int groups) {
+    conv2d_fwd(const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ extra, T* __restrict__ y,
+               int64_t N, int C, int H, int W, int K, int R, int S, int P, int Q, int stride_h, int stride_w, int pad_h, int pad_w,
+               int dilation_h, int dilation_w, int groups) {
     extern __shared__ __align__(16) unsigned char memory[];
     constexpr int TI = WARPS * TP, TJ = 32;
     const int rows = (TI - 1) * stride_h + (R - 1) * dilation_h + 1, cols = (TJ - 1) * stride_w + (S - 1) * dilation_w + 1;
@@ -63,9 +63,6 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
     for (int k = 0; k < KB; ++k)
         for (int t = 0; t < TP; ++t) {
             const int p = p0 + warp * TP + t, filter = g * Kg + k0 + k;
-            if (k0 + k < Kg && p < P && q < Q) {
-                if (BIAS) acc[k][t] += acc_t(bias[filter]);
-                y[((n * K + filter) * P + p) * Q + q] = T(ACT::of(acc[k][t]));
-            }
+            if (k0 + k < Kg && p < P && q < Q) store_one(acc[k][t], bias + filter, extra, y, ((n * K + filter) * P + p) * Q + q);
         }
 }

@@ -1,6 +1,6 @@
 // 09_winograd: F(2x2, 3x3): 16 products give 2 x 2 results of a 3 x 3 filter, where the definition takes 36.
 //
-// Computes   y[n, k, p, q] = ACT(bias[k] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p + r - pad_h, w likewise; x (N, C, H, W), w (K, Cg, 3, 3),
+// Computes   y[n, k, p, q] = ACT(bias[k] + extra[n, k, p, q] + sum_crs x[n, c, h, w] * w[k, c, r, s]), h = p + r - pad_h, w likewise; x (N, C, H, W), w (K, Cg, 3, 3),
 //            y (N, K, P, Q) contiguous, Cg = C/groups; zero outside the image; 3 x 3 filters, stride 1, dilation 1, other sizes >= 1.
 //            As y = A' (sum_c (G w G') . (B' x B)) A for each tile of 2 x 2 results and its 4 x 4 patch x, the product . taken element by element
 // Launch     grid ceil(Kg padded to BM * Cg padded to BK * groups / BLOCK), block BLOCK; then
@@ -48,8 +48,8 @@ extern "C" __global__ void transform_filters(const T* __restrict__ w, acc_t* __r
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-    conv2d_fwd(const T* __restrict__ x, const acc_t* __restrict__ turned, const T* __restrict__ bias, T* __restrict__ y, int64_t N, int C,
-               int H, int W, int K, int P, int Q, int pad_h, int pad_w, int groups) {
+    conv2d_fwd(const T* __restrict__ x, const acc_t* __restrict__ turned, const T* __restrict__ bias, T* __restrict__ extra,
+               T* __restrict__ y, int64_t N, int C, int H, int W, int K, int P, int Q, int pad_h, int pad_w, int groups) {
     __shared__ __align__(16) acc_t memory[16 * BK * (BM + BN)];
     auto Us = reinterpret_cast<acc_t(*)[BK][BM]>(memory);                 // Us[e][c][k]
     auto Vs = reinterpret_cast<acc_t(*)[BK][BN]>(memory + 16 * BK * BM);  // Vs[e][c][tile]
@@ -100,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
         __syncthreads();  // and read, before the next ones overwrite them
         x += BK * HW;
     }
-    const bool wide = Q % 2 == 0 && is_aligned<T, 2>(y);
+    const bool wide = Q % 2 == 0 && is_aligned<T, 2>(y) && is_aligned<T, 2>(extra);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
         for (int e = 0; e < EACH; ++e)
@@ -120,14 +120,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
             const int filter = k0 + half * (BM / 2) + k;
             if (mine >= tiles || filter >= Kg) continue;
             for (int i = 0; i < 2 && p + i < P; ++i) {
-                acc_t left = m[i][0] + m[i][1] + m[i][2], right = m[i][1] - m[i][2] - m[i][3];
-                if (BIAS) left += acc_t(bias[g * Kg + filter]), right += acc_t(bias[g * Kg + filter]);
-                T* to = y + ((n * K + g * Kg + filter) * P + p + i) * Q + q;
-                if (wide) *reinterpret_cast<Vec<T, 2>*>(to) = {T(ACT::of(left)), T(ACT::of(right))};
-                else {
-                    to[0] = T(ACT::of(left));
-                    if (q + 1 < Q) to[1] = T(ACT::of(right));
-                }
+                acc_t two[2] = {m[i][0] + m[i][1] + m[i][2], m[i][1] - m[i][2] - m[i][3]};
+                store_row<2>(two, bias + g * Kg + filter, 0, extra, y, ((n * K + g * Kg + filter) * P + p + i) * Q + q, q, Q, wide);
             }
         }
         __syncthreads();  // and are read, before the other half overwrites them

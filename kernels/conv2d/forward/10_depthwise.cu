@@ -1,6 +1,6 @@
 // 10_depthwise: one channel feeds a filter, so a block takes one channel's piece and a thread TP places of it.
 //
-// Computes   y[n, k, p, q] = ACT(bias[k] + sum_rs x[n, k/Kg, h, w] * w[k, 0, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
+// Computes   y[n, k, p, q] = ACT(bias[k] + extra[n, k, p, q] + sum_rs x[n, k/Kg, h, w] * w[k, 0, r, s]), h = p*stride_h + r*dilation_h - pad_h, w likewise;
 //            x (N, C, H, W), w (K, 1, R, S), y (N, K, P, Q) contiguous, Kg = K/groups filters a channel; zero outside the image; C = groups, piece fits
 // Launch     grid N*C*ceil(P/TI)*ceil(Q/16), TI = 2*WARPS*TP, block 32*WARPS, dynamic smem (rows*pitch + Kg*R*S)*sizeof(acc_t) B for the piece under
 //            TI x 16 places: rows = (TI-1)*stride_h + (R-1)*dilation_h + 1, cols likewise, pitch = cols rounded up to an odd multiple of 16
@@ -15,8 +15,9 @@
 #include "epilogue/epilogue.cuh"
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
-    conv2d_fwd(const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ y, int64_t N, int C, int H,
-               int W, int K, int R, int S, int P, int Q, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w) {
+    conv2d_fwd(const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ extra, T* __restrict__ y,
+               int64_t N, int C, int H, int W, int K, int R, int S, int P, int Q, int stride_h, int stride_w, int pad_h, int pad_w,
+               int dilation_h, int dilation_w) {
     extern __shared__ __align__(16) unsigned char memory[];
     constexpr int TI = 2 * WARPS * TP, TJ = 16;
     const int rows = (TI - 1) * stride_h + (R - 1) * dilation_h + 1, cols = (TJ - 1) * stride_w + (S - 1) * dilation_w + 1;
@@ -45,10 +46,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
             }
         for (int t = 0; t < TP; ++t) {
             const int p = p0 + t * 2 * WARPS + i;
-            if (p < P && q < Q) {
-                if (BIAS) acc[t] += acc_t(bias[c * Kg + k]);
-                y[((n * K + c * Kg + k) * P + p) * Q + q] = T(ACT::of(acc[t]));
-            }
+            if (p < P && q < Q) store_one(acc[t], bias + c * Kg + k, extra, y, ((n * K + c * Kg + k) * P + p) * Q + q);
         }
     }
 }

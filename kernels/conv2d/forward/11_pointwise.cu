@@ -1,6 +1,6 @@
 // 11_pointwise: a filter of one tap is a matrix product, and rows of the image are rows of its operand: 16 bytes a copy.
 //
-// Computes   y[n, k, p] = ACT(bias[k] + sum_c x[n, c, p] * w[k, c]) for places p of an image of P*Q; x (N, C, P*Q), w (K, Cg), y (N, K, P*Q)
+// Computes   y[n, k, p] = ACT(bias[k] + extra[n, k, p] + sum_c x[n, c, p] * w[k, c]) for places p of an image of P*Q; x (N, C, P*Q), w (K, Cg), y (N, K, P*Q)
 //            contiguous, Cg = C/groups; R = S = 1, stride 1, no padding, P*Q a multiple of 4; other sizes >= 1
 // Launch     grid ceil(K/groups padded to BM * C/groups padded to BK * groups / BLOCK), block BLOCK; then
 //            grid (ceil(N*P*Q/BN)*ceil(Kg/BM), groups), block THREADS = BM*BN/(TM*TN) = BN, static smem STAGES*BK*(BM+BN)*sizeof(T) B
@@ -30,8 +30,8 @@ extern "C" __global__ void turn_filters(const T* __restrict__ w, acc_t* __restri
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 3)
-    conv2d_fwd(const T* __restrict__ x, const acc_t* __restrict__ turned, const T* __restrict__ bias, T* __restrict__ y, int64_t N, int C,
-               int K, int P, int Q, int groups) {
+    conv2d_fwd(const T* __restrict__ x, const acc_t* __restrict__ turned, const T* __restrict__ bias, const T* __restrict__ extra,
+               T* __restrict__ y, int64_t N, int C, int K, int P, int Q, int groups) {
     __shared__ __align__(16) acc_t Ws[STAGES][BK][BM], Xs[STAGES][BK][BN];
     const int tid = threadIdx.x, lane = tid % 32, warp = tid / 32, tx = lane % COLS, ty = lane / COLS, g = blockIdx.y;
     const int wm = warp / (BN / WN) * WM, wn = warp % (BN / WN) * WN;  // where the warp's tile lies in the block's
@@ -81,12 +81,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3)
         for (int i = 0; i < TM; ++i) {
             const int k = k0 + wm + (i / V * ROWS + ty) * V + i % V, filter = g * Kg + k;
             if (k >= Kg || place >= places) continue;
-            Vec<T, V> out;
+            const int64_t at = (place / PQ * K + filter) * PQ + place % PQ;
+            Vec<T, V> out = {};
+            if (EXTRA == RESIDUAL) out = *reinterpret_cast<const Vec<T, V>*>(extra + at);
             for (int l = 0; l < V; ++l) {
-                if (BIAS) acc[i][j * V + l] += acc_t(bias[filter]);
-                out.v[l] = T(ACT::of(acc[i][j * V + l]));
+                acc_t v = acc[i][j * V + l];
+                if (BIAS) v += acc_t(bias[filter]);
+                if (EXTRA == RESIDUAL) v += acc_t(out.v[l]);
+                out.v[l] = T(ACT::of(v));
             }
-            *reinterpret_cast<Vec<T, V>*>(y + (place / PQ * K + filter) * PQ + place % PQ) = out;
+            *reinterpret_cast<Vec<T, V>*>(y + at) = out;
         }
     }
 }
