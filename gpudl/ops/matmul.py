@@ -204,6 +204,7 @@ ladder(  # first to last: the order of the lesson
         traffic=lambda M, N, K, batches, itemsize, BM, BN: itemsize * M * N * (K / BM + K / BN + 1) * batches,
         arch=80,
         precision="tf32",
+        spills="bias and ReLU on sm_90: a pair of registers, outside the loop along k",
         dtypes=(float32,),
         strided=strided,
     ),

@@ -27,16 +27,17 @@ template <int BO, bool turned> __device__ __forceinline__ constexpr int place(in
 // Start the copy of a BO x BK piece of A or B, with zeros past its edges: a copy of 0 bytes writes them and reads nothing.
 template <int BO>
 __device__ __forceinline__ void copy_tile(T* Xs, const T* x, bool turned, int64_t o0, int64_t k0, int64_t O, int64_t K, int64_t x_o, int64_t x_k) {
-    if (k0 >= K) return;  // nobody will read that tile
+    if (k0 >= K) return;  // kept: nobody will read that tile, only zeros are spared
     const bool wide = is_aligned<T, V>(x) && (turned ? K % V == 0 && x_o % V == 0 : x_o == 1 && O % V == 0 && x_k % V == 0);
     if (wide) {  // then no vector crosses an edge
+#pragma unroll 1  // the addresses of several copies at once would take registers that the sums need
         for (int i = threadIdx.x; i < BO * BK / V; i += THREADS) {
             const int o = turned ? i / (BK / V) : i % (BO / V) * V, k = turned ? i % (BK / V) * V : i / (BO / V);
             const bool in = o0 + o < O && k0 + k < K;
             cp_async_16(Xs + (turned ? place<BO, true>(o, k) : place<BO, false>(o, k)), in ? x + (o0 + o) * x_o + (k0 + k) * x_k : x, in ? 16 : 0);
         }
     } else {
-#pragma unroll 1  // addresses of several elements at once would take registers that the sums need
+#pragma unroll 1
         for (int i = threadIdx.x; i < BO * BK; i += THREADS) {
             const int o = turned ? i / BK : i % BO, k = turned ? i % BK : i / BO;
             const bool in = o0 + o < O && k0 + k < K;

@@ -26,16 +26,17 @@ template <int BO, bool turned> __device__ __forceinline__ constexpr int place(in
 // more, so an operand that does not lie in vectors is loaded and stored.
 template <int BO>
 __device__ __forceinline__ void copy_tile(T* Xs, const T* x, bool turned, int64_t o0, int64_t k0, int64_t O, int64_t K, int64_t x_o, int64_t x_k) {
-    if (k0 >= K) return;  // nobody will read that tile
+    if (k0 >= K) return;  // kept: nobody will read that tile, only zeros are spared
     const bool wide = is_aligned<T, V>(x) && (turned ? K % V == 0 && x_o % V == 0 : x_o == 1 && O % V == 0 && x_k % V == 0);
     if (wide) {  // then no vector crosses an edge
+#pragma unroll 1  // the addresses of several copies at once would take registers that the sums need
         for (int i = threadIdx.x; i < BO * BK / V; i += THREADS) {
             const int o = turned ? i / (BK / V) : i % (BO / V) * V, k = turned ? i % (BK / V) * V : i / (BO / V);
             const bool in = o0 + o < O && k0 + k < K;
             cp_async_16(Xs + (turned ? place<BO, true>(o, k) : place<BO, false>(o, k)), in ? x + (o0 + o) * x_o + (k0 + k) * x_k : x, in ? 16 : 0);
         }
     } else {
-#pragma unroll 1  // addresses of several elements at once would take registers that the sums need
+#pragma unroll 1
         for (int i = threadIdx.x; i < BO * BK; i += THREADS) {
             const int o = turned ? i / BK : i % BO, k = turned ? i % BK : i / BO;
             Xs[turned ? place<BO, true>(o, k) : place<BO, false>(o, k)] = o0 + o < O && k0 + k < K ? x[(o0 + o) * x_o + (k0 + k) * x_k] : T(0.0f);
@@ -56,20 +57,22 @@ __device__ __forceinline__ void mma(float (&c)[4], const unsigned (&a)[4], const
 // The warp's part of a tile's product.
 template <bool a_turned, bool b_turned>
 __device__ __forceinline__ void multiply(float (&acc)[WM / 16][WN / 8][4], const T* As, const T* Bs, int wm, int wn) {
-#pragma unroll
+#pragma unroll 1  // the fragments of one step along k leave registers for a second block
     for (int k = 0; k < BK; k += 16) {
-        unsigned a[WM / 16][4], b[WN / 16][4];
-        for (int i = 0; i < WM / 16; ++i) load_fragment<BM, a_turned>(a[i], As, wm + i * 16, k);
+        unsigned b[WN / 16][4];
         for (int j = 0; j < WN / 16; ++j) load_fragment<BN, b_turned>(b[j], Bs, wn + j * 16, k);
-        for (int i = 0; i < WM / 16; ++i)
+        for (int i = 0; i < WM / 16; ++i) {
+            unsigned a[4];
+            load_fragment<BM, a_turned>(a, As, wm + i * 16, k);
             for (int j = 0; j < WN / 8; ++j) {
                 const unsigned b8[2] = {b[j / 2][j % 2], b[j / 2][j % 2 + 2]};
-                mma(acc[i][j], a[i], b8, T());
+                mma(acc[i][j], a, b8, T());
             }
+        }
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+extern "C" __global__ void __launch_bounds__(THREADS, EXTRA == RESIDUAL ? 1 : 2)  // a residual needs registers, too
     matmul_fwd(const T* __restrict__ A, const T* __restrict__ B, const T* __restrict__ bias, T* __restrict__ extra, T* __restrict__ C, int64_t M, int64_t N,
                int64_t K, int64_t a_m, int64_t a_k, int64_t b_k, int64_t b_n, int64_t bias_n, Dims batch, int64_t batches) {
     extern __shared__ __align__(16) unsigned char memory[];
