@@ -86,10 +86,10 @@ def test_swizzled_tiles_have_no_bank_conflicts_and_padding_would_not_do(ta: bool
 
 
 @pytest.mark.emulator
-@pytest.mark.parametrize("rung", [r for r in RUNGS if r >= "12"])
+@pytest.mark.parametrize("rung", [r for r in RUNGS if r >= "06"])
 @pytest.mark.parametrize("ta", [False, True])
 @pytest.mark.parametrize("tb", [False, True])
-def test_fragments_have_no_bank_conflicts(rung: str, ta: bool, tb: bool) -> None:
+def test_no_bank_conflicts_from_swizzle_on(rung: str, ta: bool, tb: bool) -> None:
     lines = profile(rung, 128, 128, 32, ta, tb, dtype_of(rung))
     for line in lines:
         assert line.wavefronts == line.ideal_wavefronts, line

@@ -254,7 +254,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         dA = dC @ B.T,    dB = A.T @ dC    (summed over the batch dimensions that were broadcast)
 
     Both 1-D: the dot product (0-d). One of them 1-D: matrix times vector. More than two dimensions: the leading ones are a batch and
-    broadcast. Any strides (transposed operands are not copied); floating and integer dtypes, equal for both.
+    broadcast. Any strides (transposed operands are not copied); floating and integer dtypes, equal for both. float32 is computed in float32
+    unless `set_float32_matmul_precision` allows less; halves are summed in float32 and rounded once.
     ShapeError where K differs or the batches do not broadcast or an operand is 0-d; DtypeError for two dtypes or bool.
     """
     check_pair("matmul", input, other)
