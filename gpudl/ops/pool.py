@@ -190,7 +190,7 @@ taken: dict[str, Any] = dict(traffic=lambda M, P, Q, itemsize, offsets: (2 * ite
 ladder(
     "max_pool2d.take",
     Kernel("01_naive.cu", **by_result, **taken),
-    Kernel("02_several.cu", grid=lambda M, P, Q: ceil_div(M * P * Q, 4 * BLOCK), block=BLOCK, BLOCK=BLOCK, align=16, **taken),
+    Kernel("02_several.cu", grid=lambda M, P, Q, PER: ceil_div(M * P * Q, PER * BLOCK), block=BLOCK, BLOCK=BLOCK, PER=4, **taken),
 )
 averages: dict[str, Any] = dict(
     traffic=lambda M, H, W, P, Q, R, S, itemsize: itemsize * M * P * Q * (area(H, W, P, Q, R, S) + 1)
