@@ -599,7 +599,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(rehearsal, "install", lambda: None)
     monkeypatch.setenv("GPUDL_BENCH_REHEARSAL", "1")
     empty = {"rows": [], "environment": {"cpu": "c", "threads": 1, "cores": 1}, "started": "", "complete": True}
-    monkeypatch.setattr(gpu, "gather", lambda folder, state: empty)
+    monkeypatch.setattr(gpu, "gather", lambda *_: empty)
     monkeypatch.setattr(gpu, "parts", lambda folder, rehearse: [part("one", "print(1)"), part("two", "raise SystemExit(3)"), part("three", "print(3)")])
     real = gpu.run
     monkeypatch.setattr(gpu, "run", lambda p, s, f: ran.append(p.name) or real(p, s, f))
