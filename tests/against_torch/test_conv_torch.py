@@ -92,6 +92,37 @@ def test_matmul(shapes):
     both(torch.matmul, gpudl.matmul, *(rng.standard_normal(s) for s in shapes))
 
 
+@pytest.mark.emulator
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("shapes", [((70, 40), (40, 24)), ((3, 33, 19), (3, 19, 27))])
+def test_halves_on_tensor_cores(dtype, shapes):
+    """Forward and gradients of the kernels in the emulator: both sides add in float32 and round once, so they differ by one last place at most."""
+    arrays = [rng.standard_normal(s) for s in shapes]
+    ts = [torch.tensor(a, dtype=getattr(torch, dtype)).requires_grad_() for a in arrays]
+    gs = [gpudl.tensor(a, dtype=dtype, device="emulator").requires_grad_() for a in arrays]
+    before = [gpudl.kernels.ladder("matmul.forward")[rung].launches for rung in ("14_half", "14_half_64")]
+    want, got = ts[0] @ ts[1], gs[0] @ gs[1]
+    dy = rng.standard_normal(tuple(want.shape))
+    want_grads = torch.autograd.grad(want, ts, torch.tensor(dy, dtype=want.dtype))
+    got_grads = gpudl.autograd.grad(got, gs, gpudl.tensor(dy, dtype=dtype, device="emulator"))
+    last = {"float16": 2.0**-10, "bfloat16": 2.0**-7}[dtype]
+    for w, g in zip([want, *want_grads], [got, *got_grads], strict=True):
+        np.testing.assert_allclose(g.float().cpu().detach().numpy(), w.float().detach().numpy(), rtol=last, atol=1e-4)
+    assert sum(gpudl.kernels.ladder("matmul.forward")[rung].launches for rung in ("14_half", "14_half_64")) == sum(before) + 3
+
+
+def test_float32_matmul_precision():
+    assert gpudl.get_float32_matmul_precision() == torch.get_float32_matmul_precision() == "highest"
+    try:
+        for mode in ("medium", "high", "highest"):
+            torch.set_float32_matmul_precision(mode)
+            gpudl.set_float32_matmul_precision(mode)
+            assert gpudl.get_float32_matmul_precision() == torch.get_float32_matmul_precision() == mode
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        gpudl.set_float32_matmul_precision("highest")
+
+
 @pytest.mark.parametrize("shapes", [((2, 3), (4, 3), (4,)), ((5, 2, 3), (4, 3), (4,)), ((3,), (4, 3), (4,)), ((2, 3), (3,)), ((0, 3), (4, 3), (4,))])
 def test_linear(shapes):
     both(TF.linear, ops.linear, *(rng.standard_normal(s) for s in shapes))
