@@ -122,6 +122,45 @@ def test_the_dispatch_rule(shape: tuple[int, ...], dim: int, rung: str) -> None:
     assert (np.abs(host(y) - a.astype(np.float64).sum(dim)) <= bound).all()
 
 
+@pytest.mark.emulator
+@pytest.mark.parametrize("rung", ["08_vector", "09_one_pass"])
+@pytest.mark.parametrize("start", range(5))
+def test_rows_that_start_anywhere(rung: str, start: int) -> None:
+    """Between two vectors, shorter than one, and the same once more: the one-pass rung's counters are back at 0."""
+    a = np.random.default_rng(start).normal(size=(3, 3000 + start)).astype(np.float32)
+    x = gpudl.tensor(a, device="emulator")
+    for end in (None, start + 2):
+        want = a[:, start:end].astype(np.float64)
+        bound = 2 * 2.0**-23 * math.sqrt(want.shape[1]) * np.abs(want).sum(1)
+        with kernels.use("reduce.forward", rung), kernels.emulation(sanitize=True):
+            for _ in range(2):
+                assert (np.abs(host(x[:, start:end].sum(1)) - want.sum(1)) <= bound).all()
+                np.testing.assert_array_equal(host(x[:, start:end].amax(1)), want.max(1).astype(np.float32))
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("rung", [r.name for r in kernels.ladder("argmax.forward")])
+def test_the_first_of_equals_and_nan_before_all_in_every_rung(rung: str) -> None:
+    a = np.zeros((4, 5000), np.float32)
+    a[0, [4999, 301, 2300]] = 1
+    a[1, [17, 4000]] = np.nan
+    a[2] = -np.inf
+    a[3, 4999] = 2
+    with kernels.use("argmax.forward", rung), kernels.emulation(sanitize=True):
+        assert gpudl.tensor(a, device="emulator").argmax(1).tolist() == [301, 17, 0, 4999]
+        assert gpudl.tensor(-a, device="emulator").argmin(1).tolist() == [301, 17, 0, 4999]
+
+
+@pytest.mark.parametrize(("op", "args", "bytes"), [
+    ("sum", (), 4 * 12 + 4), ("sum", (1,), 4 * 12 + 12), ("mean", ((0, 1),), 4 * 12 + 4), ("max", (0,), 4 * 12 + 4 * 12), ("argmax", (), 4 * 12 + 8),
+    ("norm", (2, 1), 4 * 12 + 12),
+])  # fmt: skip
+def test_costs_count_the_results(op: str, args: tuple, bytes: int) -> None:
+    from gpudl.autograd import Op
+
+    assert Op.registry[op].cost(np.zeros((3, 4), np.float32), *args).bytes == bytes
+
+
 def test_repeatable_bit_for_bit(device: str) -> None:
     a = np.random.default_rng(0).normal(size=20000).astype(np.float32)
     x = gpudl.tensor(a, device=device)

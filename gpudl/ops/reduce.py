@@ -1070,6 +1070,9 @@ class Norm(Reduction, name="norm"):
     def errors() -> Any:
         yield Sample(np.zeros(3), "nuc"), NotImplementedError, r"norm: p='nuc' is not supported"
 
+    def cost(x: Any, p: Any = "fro", dim: Any = None, *args: Any, **kwargs: Any) -> Cost:  # type: ignore[override]
+        return Cost(bytes=moved(x, dim, x.itemsize), flops=2 * x.size)
+
 
 @numpy_names
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
