@@ -107,6 +107,45 @@ __device__ __forceinline__ void named_barrier_arrive(int id, int threads) {
 #endif
 }
 
+// ---- mbarrier (sm_90): a barrier in 8 bytes of shared memory that counts arrivals and bytes. Its phases are numbered from 0; wait_parity(p)
+// returns when the phase whose number has parity p is over. One thread initialises it, then the block meets at __syncthreads.
+// bulk_load copies `bytes` (a multiple of 16, as both addresses are) from global to shared memory for one thread, and counts them on the
+// barrier, to which arrive_expect_tx has announced them. The emulator copies at the wait. PTX ISA, "mbarrier", "cp.async.bulk".
+#if defined(GPUDL_EMULATOR)
+__device__ __forceinline__ void mbarrier_init(unsigned long long* barrier, unsigned arrivals) { gpudl_emu_mbarrier_init(barrier, arrivals); }
+__device__ __forceinline__ void mbarrier_arrive(unsigned long long* barrier) { gpudl_emu_mbarrier_arrive(barrier, 0, 1); }
+__device__ __forceinline__ void mbarrier_arrive_expect_tx(unsigned long long* barrier, unsigned bytes) { gpudl_emu_mbarrier_arrive(barrier, bytes, 1); }
+__device__ __forceinline__ bool mbarrier_try_wait_parity(unsigned long long* barrier, unsigned parity) { return gpudl_emu_mbarrier_wait(barrier, parity), true; }
+__device__ __forceinline__ void mbarrier_wait_parity(unsigned long long* barrier, unsigned parity) { gpudl_emu_mbarrier_wait(barrier, parity); }
+__device__ __forceinline__ void bulk_load(void* smem, const void* gmem, unsigned bytes, unsigned long long* barrier) { gpudl_emu_bulk_load(smem, gmem, bytes, barrier); }
+#elif __CUDA_ARCH__ >= 900
+__device__ __forceinline__ void mbarrier_init(unsigned long long* barrier, unsigned arrivals) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"((unsigned)__cvta_generic_to_shared(barrier)), "r"(arrivals) : "memory");
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");  // the copy engine sees it, too
+}
+__device__ __forceinline__ void mbarrier_arrive(unsigned long long* barrier) {
+    asm volatile("{ .reg .b64 state; mbarrier.arrive.shared::cta.b64 state, [%0]; }" ::"r"((unsigned)__cvta_generic_to_shared(barrier)) : "memory");
+}
+__device__ __forceinline__ void mbarrier_arrive_expect_tx(unsigned long long* barrier, unsigned bytes) {
+    asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1; }"
+                 ::"r"((unsigned)__cvta_generic_to_shared(barrier)), "r"(bytes) : "memory");
+}
+__device__ __forceinline__ bool mbarrier_try_wait_parity(unsigned long long* barrier, unsigned parity) {
+    unsigned over;
+    asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+                 : "=r"(over) : "r"((unsigned)__cvta_generic_to_shared(barrier)), "r"(parity) : "memory");
+    return over != 0;
+}
+__device__ __forceinline__ void mbarrier_wait_parity(unsigned long long* barrier, unsigned parity) {
+    while (!mbarrier_try_wait_parity(barrier, parity)) {
+    }
+}
+__device__ __forceinline__ void bulk_load(void* smem, const void* gmem, unsigned bytes, unsigned long long* barrier) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+                 ::"r"((unsigned)__cvta_generic_to_shared(smem)), "l"(gmem), "r"(bytes), "r"((unsigned)__cvta_generic_to_shared(barrier)) : "memory");
+}
+#endif
+
 // ---- A barrier for all blocks of a cooperative launch. `state` is one word of global memory that was zero before the launch; it can be
 // used again and again. Block 0 adds what is missing to flip the top bit when the last block has arrived; everybody waits for the flip.
 __device__ __forceinline__ void grid_barrier(unsigned* state) {

@@ -334,6 +334,14 @@ extern "C" __global__ void in_turn(int* y) {                                    
     __syncthreads();
     y[0] = sum;
 }
+extern "C" __global__ void one_by_one(int* y) {                                               // threads take turns: each polls until it is next
+    volatile int* turn = y;
+    while (*turn != (int)threadIdx.x);
+    __threadfence();
+    y[1] = y[1] * 3 + threadIdx.x;
+    __threadfence();
+    *turn = threadIdx.x + 1;
+}
 extern "C" __global__ void raised_atomically(const float* x, float* y) {
     __shared__ int flag; __shared__ float s[1];
     if (threadIdx.x == 0) flag = 0;
@@ -384,6 +392,11 @@ def test_correct_synchronisation_gives_no_report(order):
     total = np.zeros(1, np.int32)
     go("in_turn", 2, 128, total)
     assert total[0] == 123
+    chain, want = np.zeros(2, np.int32), 0
+    go("one_by_one", 1, 96, chain)
+    for t in range(96):
+        want = (want * 3 + t) % 2**32
+    assert chain.view(np.uint32).tolist() == [96, want]
     go("raised_atomically", 1, 64, np.arange(64, dtype=np.float32), y)
     assert y[0] == 7
     y[:] = 0

@@ -118,6 +118,10 @@ void gpudl_emu_yield();
 void gpudl_emu_copy_async(void* shared, const void* global, unsigned bytes, unsigned source_bytes);
 void gpudl_emu_copy_commit();
 void gpudl_emu_copy_wait(unsigned groups_left);
+void gpudl_emu_mbarrier_init(void* barrier, unsigned count);
+unsigned long long gpudl_emu_mbarrier_arrive(void* barrier, unsigned bytes, unsigned arrivals);
+void gpudl_emu_mbarrier_wait(void* barrier, unsigned parity);
+void gpudl_emu_bulk_load(void* shared, const void* global, unsigned bytes, void* barrier);
 unsigned gpudl_emu_shared_address(const void* pointer);
 void* gpudl_emu_shared_pointer(unsigned address);
 int gpudl_emu_space(const void* pointer);                               // 0 none, 1 local, 2 shared, 3 global, 4 constant

@@ -47,7 +47,7 @@ static void add_request(Profile* p, u32 index, const SiteLog& log, const Group& 
                 last = word;
                 for (u32 k = 0; k < words; k++) {
                     bool known = false;
-                    for (u32 i = count; i-- > 0 && !known && !atomic;) known = seen[i] == word + k;
+                    for (u32 i = atomic ? 0 : count; i-- > 0 && !known;) known = seen[i] == word + k;
                     if (known) continue;
                     seen[count++] = word + k;
                     most = std::max(most, ++banks[(word + k) & 31]);

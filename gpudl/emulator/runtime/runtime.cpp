@@ -4,3 +4,4 @@
 #include "sanitizer.cpp"
 #include "profile.cpp"
 #include "arithmetic.cpp"
+#include "async.cpp"

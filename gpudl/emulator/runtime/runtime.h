@@ -75,7 +75,7 @@ struct Context {
 struct Stack { char* low; char* top; Context start; };
 
 // ---- One CUDA thread.
-enum Waiting : uint8_t { RUNS, AT_BARRIER, AT_COLLECTIVE, EXITED, TOGETHER };     // TOGETHER: at __activemask
+enum Waiting : uint8_t { RUNS, AT_BARRIER, AT_COLLECTIVE, EXITED, TOGETHER, AT_MBARRIER };        // TOGETHER: at __activemask
 struct Acquired;                        // what a thread learned through atomics and fences (sanitizer.cpp)
 struct AsyncCopy { void* to; const void* from; u32 bytes, source_bytes; u64 pc; };
 struct alignas(64) Thread {             // one cache line: a thousand of them are walked at every barrier
@@ -87,7 +87,7 @@ struct alignas(64) Thread {             // one cache line: a thousand of them ar
     Waiting waiting;
     uint8_t barrier;                    // which, while waiting at one
     bool fenced, copying;               // has executed a fence; has copies under way
-    u32 mask;                           // the lanes it waits for
+    u32 mask;                           // the lanes it waits for; at an mbarrier, where that lies in shared memory
     u64 pc;                             // and where it waits
 };
 struct Baggage {                        // what few threads have
@@ -104,6 +104,7 @@ struct Warp {
     u32 ready;                          // lanes that can run now, those not yet started among them
     u32 alive;                          // lanes that have not exited
     u32 present;                        // lanes that the block has
+    u32 turn;                           // the lane that ran last of those that poll
     std::vector<Collective> pending;
 };
 struct Barrier {
@@ -137,6 +138,7 @@ struct Worker {
     Profile* profile = nullptr;
     u64 last_pc = 0;                    // of the last access that the sanitizer saw
     bool stop = false, in_kernel = false;
+    u64 block_serial = 0;               // counts the blocks that it has run
     u32 number = 0, late = 0;           // late: how often the watchdog found this worker in the runtime's own code
 };
 
@@ -148,6 +150,7 @@ void report(Worker* w, int kind, u64 pc, const char* text, u64 address = 0, u64 
 [[noreturn]] void fatal(Worker* w, int kind, u64 pc, const char* text, u64 address = 0, u64 size = 0, int access = ACCESS_NONE);
 Fault* add_fault(Worker* w, int kind, u64 pc);
 void yield_thread(Worker* w);
+bool explain_mbarrier(Worker* w, const Thread* t, char* text, size_t size);        // whether all have arrived
 u32 linear_block(const Launch* launch, Index block);
 const std::vector<Worker*>& all_workers();
 address_t stacks_begin();

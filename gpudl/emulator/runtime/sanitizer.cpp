@@ -378,14 +378,13 @@ static void join(Knowledge& into, const Knowledge& from) {
     for (auto& one : from->clocks) { u32& clock = sum->clocks[one.first]; clock = std::max(clock, one.second); }
     into = sum;
 }
-static void synchronise(Worker* w, address_t address, bool reads, bool writes) {
+static void learn(Worker* w, const Knowledge& known) {
+    if (known) join(w->baggage[w->current->number].acquired, known), w->sanitizer->acquired = true;
+}
+// What the running thread knows by now; what it does from here on is later.
+static Knowledge publish(Worker* w) {
     Sanitizer* s = w->sanitizer;
     Thread* t = w->current;
-    if (reads && !released.empty()) {
-        auto found = released.find(address);
-        if (found != released.end()) join(w->baggage[t->number].acquired, found->second), s->acquired = true;
-    }
-    if (!writes || !t->fenced) return;
     auto mine = std::make_shared<Acquired>();
     for (u32 warp = 0; warp < w->warp_count; warp++) {
         u32 clock = warp == t->warp ? s->full[warp] : s->known[t->warp][warp];
@@ -395,9 +394,18 @@ static void synchronise(Worker* w, address_t address, bool reads, bool writes) {
     Knowledge all = mine;
     join(all, w->baggage[t->number].acquired);
     join(all, s->of_block);
-    if (address - s->shared.base < s->shared.size) s->flags.push_back(address);
-    join(released[address], all);
     s->clock[t->warp] = std::min(s->clock[t->warp] + 1, LAST_CLOCK);
+    return all;
+}
+static void synchronise(Worker* w, address_t address, bool reads, bool writes) {
+    Sanitizer* s = w->sanitizer;
+    if (reads && !released.empty()) {
+        auto found = released.find(address);
+        if (found != released.end()) learn(w, found->second);
+    }
+    if (!writes || !w->current->fenced) return;
+    if (address - s->shared.base < s->shared.size) s->flags.push_back(address);
+    join(released[address], publish(w));
 }
 void sanitizer_fence(Worker* w) { w->current->fenced = true, w->baggage[w->current->number].looked.clear(); }
 // Whether a volatile store to shared memory releases: behind a fence, and not to a word that its thread has read since then.
@@ -782,6 +790,14 @@ void sanitizer_second_opinion(Launch* launch, const std::function<void()>& run) 
     undo.pages.clear();
 }
 
+static void sanitizer_mark_shared(Worker* w, address_t address, u64 bytes) {
+    Region& region = w->sanitizer->shared;
+    for (u64 i = address - region.base; i < address - region.base + bytes; i++) region.state[i >> 2] |= 0x10 << (i & 3);
+}
+static void sanitizer_unmark_shared(Worker* w, address_t address, u64 bytes) {
+    Region& region = w->sanitizer->shared;
+    for (u64 i = address - region.base; i < address - region.base + bytes; i++) region.state[i >> 2] &= (uint8_t)~(0x10 << (i & 3));
+}
 void sanitizer_forget(address_t address, u64 size) {
     u64 first = (address - global.base) >> 2, last = (address - global.base + size + 3) >> 2;
     memset(&global.cells[first], 0, (last - first) * sizeof(Cell));

@@ -183,7 +183,9 @@ void yield_thread(Worker* w) {
         u32 rotated = self->warp == 31 ? 0 : others & ~((2u << self->warp) - 1);
         u32 number = __builtin_ctz(rotated ? rotated : others);
         Warp& warp = w->warps[number];
-        int lane = choose(warp.ready, w->order, w->random);
+        u32 later = warp.turn >= 31 ? 0 : warp.ready & ~((2u << warp.turn) - 1);        // its lanes in turn: none of those that poll may starve the others
+        int lane = w->order == RANDOM ? choose(warp.ready, w->order, w->random) : __builtin_ctz(later ? later : warp.ready);
+        warp.turn = (u32)lane;
         if (!(warp.ready &= ~(1u << lane))) w->warps_ready &= ~(1u << number);
         make_ready(w, self->warp, 1u << self->lane);
         resume(w, self, &w->threads[number * 32 + lane]);
@@ -237,17 +239,28 @@ void stop_launch(Worker* w) {
 }
 
 static void explain_deadlock(Worker* w) {
-    Thread *barrier = nullptr, *collective = nullptr, *other = nullptr;
+    Thread *barrier = nullptr, *collective = nullptr, *other = nullptr, *phase = nullptr;
+    char text[200];
     u32 exited = 0;
     for (u32 i = 0; i < w->warp_count * 32; i++) {
         Thread& t = w->threads[i];
         if (!(w->warps[t.warp].present >> t.lane & 1)) continue;
         if (t.waiting == EXITED) exited++;
+        else if (t.waiting == AT_MBARRIER) phase = phase && !explain_mbarrier(w, &t, text, sizeof text) ? phase : &t;      // rather one that lacks bytes
         else if (t.waiting == AT_COLLECTIVE) collective = collective ? collective : &t;
         else if (t.waiting == AT_BARRIER && !barrier) barrier = &t;
         else if (t.waiting == AT_BARRIER && t.barrier != barrier->barrier) other = &t;
     }
-    char text[200];
+    if (phase) {
+        explain_mbarrier(w, phase, text, sizeof text);
+        Thread* second = barrier ? barrier : collective;
+        Fault* fault = add_fault(w, FAULT_DEADLOCK, phase->pc);
+        if (!fault) return;
+        fault->thread = phase->number;
+        if (second) fault->other_thread = second->number, fault->other_pc = second->pc;
+        snprintf(fault->text, sizeof fault->text, "%s", text);
+        return;
+    }
     Thread *first = barrier ? barrier : collective, *second = barrier ? (collective ? collective : other) : nullptr;
     if (barrier && collective)
         snprintf(text, sizeof text, "thread %d waits at a block barrier while thread %d waits for its warp (mask 0x%08x)", barrier->number, collective->number, collective->mask);
@@ -687,7 +700,7 @@ static void runner() {
 
 static void prepare_block(Worker* w, Launch* launch, Index block) {
     u32 count = w->thread_count;
-    w->block = block;
+    w->block = block, w->block_serial++;
     w->alive = count;
     w->current = nullptr;
     w->idle = 0;
@@ -697,7 +710,7 @@ static void prepare_block(Worker* w, Launch* launch, Index block) {
         u32 lanes = std::min(32u, count - number * 32);
         warp.present = warp.alive = lanes == 32 ? ~0u : (1u << lanes) - 1;
         warp.pending.clear();
-        warp.ready = 0;
+        warp.ready = warp.turn = 0;
         make_ready(w, number, warp.alive);
     }
     for (Barrier& barrier : w->named) barrier.arrived = 0, barrier.expected = -1, barrier.count = 0, barrier.both = 1, barrier.any = 0, barrier.clocks.clear();
