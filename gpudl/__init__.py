@@ -96,20 +96,38 @@ from gpudl.ops.compose import (
     addcdiv,
     addcmul,
     allclose,
+    atan,
     clamp_max,
     clamp_min,
     cumprod,
     equal,
+    exp2,
+    float_power,
+    frac,
+    heaviside,
+    hypot,
     is_floating_point,
     is_tensor,
     isclose,
+    isneginf,
+    isposinf,
     lerp,
+    logaddexp,
+    logcumsumexp,
+    logit,
     median,
     nan_to_num,
+    nanmean,
+    nansum,
     numel,
+    tan,
     trace,
     unique,
     unique_consecutive,
+    xlogy,
+)
+from gpudl.ops.compose import (
+    atan as arctan,
 )
 from gpudl.ops.conv2d import conv2d, conv_transpose2d
 from gpudl.ops.copy import clone
@@ -172,16 +190,43 @@ from gpudl.ops.elementwise import (
     where,
 )
 from gpudl.ops.elementwise import (
+    abs as absolute,
+)
+from gpudl.ops.elementwise import (
+    atan2 as arctan2,
+)
+from gpudl.ops.elementwise import (
     div as divide,
 )
 from gpudl.ops.elementwise import (
     div as true_divide,
 )
 from gpudl.ops.elementwise import (
+    ge as greater_equal,
+)
+from gpudl.ops.elementwise import (
+    gt as greater,
+)
+from gpudl.ops.elementwise import (
+    le as less_equal,
+)
+from gpudl.ops.elementwise import (
+    lt as less,
+)
+from gpudl.ops.elementwise import (
     mul as multiply,
 )
 from gpudl.ops.elementwise import (
+    ne as not_equal,
+)
+from gpudl.ops.elementwise import (
+    neg as negative,
+)
+from gpudl.ops.elementwise import (
     sub as subtract,
+)
+from gpudl.ops.elementwise import (
+    trunc as fix,
 )
 from gpudl.ops.index import (
     argsort,
@@ -218,9 +263,60 @@ from gpudl.ops.index import (
     unbind,
     vstack,
 )
+from gpudl.ops.index import (
+    vstack as row_stack,
+)
 from gpudl.ops.log_softmax import log_softmax
 from gpudl.ops.matmul import addmm, bmm, dot, matmul, mm, mv, outer
+from gpudl.ops.matmul import (
+    outer as ger,
+)
 from gpudl.ops.one_d import adaptive_avg_pool1d, adaptive_max_pool1d, avg_pool1d, conv1d, conv_transpose1d, max_pool1d
+from gpudl.ops.products import (
+    addbmm,
+    addmv,
+    addr,
+    baddbmm,
+    block_diag,
+    cdist,
+    corrcoef,
+    cov,
+    cross,
+    dist,
+    inner,
+    kron,
+    tensordot,
+    vdot,
+)
+from gpudl.ops.rearrange import (
+    argwhere,
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    bincount,
+    broadcast_shapes,
+    broadcast_tensors,
+    cartesian_prod,
+    column_stack,
+    diag_embed,
+    diagflat,
+    diff,
+    dstack,
+    fliplr,
+    flipud,
+    histc,
+    hsplit,
+    index_fill,
+    index_put,
+    kthvalue,
+    quantile,
+    rot90,
+    take,
+    tensor_split,
+    tril_indices,
+    triu_indices,
+    vsplit,
+)
 from gpudl.ops.reduce import (
     all,
     amax,

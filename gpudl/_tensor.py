@@ -415,6 +415,8 @@ class Tensor:
     def dim(self) -> int:
         return self._array.ndim
 
+    ndimension = dim
+
     def numel(self) -> int:
         return int(self._array.size)
 
@@ -445,6 +447,17 @@ class Tensor:
     @property
     def is_cuda(self) -> bool:
         return self.device.type == "cuda"
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.device.type == "cpu"
+
+    def is_nonzero(self) -> bool:
+        """Whether the only element is not 0; RuntimeError for more or fewer elements."""
+        return bool(self)
+
+    def is_same_size(self, other: Tensor) -> bool:
+        return self.shape == other.shape
 
     def data_ptr(self) -> int:
         return kernels.pointer(self._array)
@@ -581,6 +594,15 @@ class Tensor:
 
     def bool(self) -> Tensor:
         return ops.to(self, _dtypes.bool_)
+
+    def byte(self) -> Tensor:
+        return ops.to(self, _dtypes.uint8)
+
+    def char(self) -> Tensor:
+        return ops.to(self, _dtypes.int8)
+
+    def short(self) -> Tensor:
+        return ops.to(self, _dtypes.int16)
 
     def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:
         """`gpudl.tensor` with this tensor's dtype and device unless given."""
@@ -927,11 +949,72 @@ class Tensor:
     def dot(self, tensor: Tensor) -> Tensor:
         return ops.dot(self, tensor)
 
-    def outer(self, vec2: Tensor) -> Tensor:
-        return ops.outer(self, vec2)
+    outer = _method("outer")
 
     def addmm(self, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
         return ops.addmm(self, mat1, mat2, beta=beta, alpha=alpha)
+
+    # --- made of other operations
+    exp2, exp2_ = _both("exp2")
+    float_power, float_power_ = _both("float_power")
+    frac, frac_ = _both("frac")
+    atan, atan_ = _both("atan")
+    heaviside, heaviside_ = _both("heaviside")
+    hypot, hypot_ = _both("hypot")
+    logit, logit_ = _both("logit")
+    tan, tan_ = _both("tan")
+    xlogy, xlogy_ = _both("xlogy")
+    addbmm, addbmm_ = _both("addbmm")
+    addmv, addmv_ = _both("addmv")
+    addr, addr_ = _both("addr")
+    baddbmm, baddbmm_ = _both("baddbmm")
+    index_fill, index_fill_ = _both("index_fill")
+    index_put, index_put_ = _both("index_put")
+    tril_ = _inplace("tril")
+    triu_ = _inplace("triu")
+    isneginf = _method("isneginf")
+    isposinf = _method("isposinf")
+    logaddexp = _method("logaddexp")
+    logcumsumexp = _method("logcumsumexp")
+    nanmean = _method("nanmean")
+    nansum = _method("nansum")
+    corrcoef = _method("corrcoef")
+    cov = _method("cov")
+    cross = _method("cross")
+    dist = _method("dist")
+    inner = _method("inner")
+    kron = _method("kron")
+    vdot = _method("vdot")
+    argwhere = _method("argwhere")
+    bincount = _method("bincount")
+    diag_embed = _method("diag_embed")
+    diagflat = _method("diagflat")
+    diff = _method("diff")
+    fliplr = _method("fliplr")
+    flipud = _method("flipud")
+    histc = _method("histc")
+    hsplit = _method("hsplit")
+    kthvalue = _method("kthvalue")
+    quantile = _method("quantile")
+    rot90 = _method("rot90")
+    take = _method("take")
+    tensor_split = _method("tensor_split")
+    vsplit = _method("vsplit")
+    prelu = _method("prelu")
+    msort = _method("msort")
+    positive = _method("positive")
+    absolute, absolute_ = abs, abs_
+    negative, negative_ = neg, neg_
+    greater, greater_ = gt, gt_
+    greater_equal, greater_equal_ = ge, ge_
+    less, less_ = lt, lt_
+    less_equal, less_equal_ = le, le_
+    not_equal, not_equal_ = ne, ne_
+    fix, fix_ = trunc, trunc_
+    arctan2, arctan2_ = atan2, atan2_
+    arctan, arctan_ = atan, atan_
+    ger = outer
+    addmm_ = _inplace("addmm")
 
     # --- random numbers, in place
     uniform_ = _random("uniform_")

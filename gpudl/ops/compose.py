@@ -10,7 +10,34 @@ from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor
 from gpudl.ops._common import axis, check_float, check_tensor, numpy_names
 from gpudl.ops.elementwise import abs as absolute
-from gpudl.ops.elementwise import add, clamp, div, eq, isfinite, isnan, le, logical_and, logical_or, mul, ne, sub, where
+from gpudl.ops.elementwise import (
+    add,
+    atan2,
+    clamp,
+    cos,
+    div,
+    eq,
+    exp,
+    gt,
+    isfinite,
+    isnan,
+    le,
+    log,
+    log1p,
+    logical_and,
+    logical_or,
+    maximum,
+    minimum,
+    mul,
+    ne,
+    neg,
+    pow,
+    sin,
+    sqrt,
+    sub,
+    trunc,
+    where,
+)
 from gpudl.ops.index import argsort, cat, diagonal, gather, index_select, narrow, nonzero, scatter_, select
 from gpudl.ops.reduce import ValuesIndices, amax, cumsum, integral, norm
 from gpudl.ops.reduce import all as every
@@ -221,3 +248,109 @@ def _runs(rows: Tensor, order: Tensor | None, shape: tuple[int, ...]) -> tuple[T
 def _asked(values: Tensor, found: tuple[Tensor, Tensor, Tensor], inverse: bool, counts: bool) -> Any:
     out = (values, *[found[1]] * bool(inverse), *[found[2]] * bool(counts))
     return out if len(out) > 1 else values
+
+
+# ------------------------------------------------------------------------------------------------------------------- elementwise
+def frac(input: Tensor) -> Tensor:
+    """input - trunc(input)."""
+    return sub(input, trunc(input))
+
+
+def exp2(input: Tensor) -> Tensor:
+    """2 to the power of the input; integers give floats."""
+    check_tensor("exp2", input=input)
+    return pow(2.0, input)
+
+
+def tan(input: Tensor) -> Tensor:
+    """The tangent of an angle in radians: sin / cos; integers give floats."""
+    return div(sin(input), cos(input))
+
+
+def atan(input: Tensor) -> Tensor:
+    """The angle between -pi/2 and pi/2 whose tangent this is; integers give floats."""
+    return atan2(input, input.new_ones(()))
+
+
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
+    """log(x / (1 - x)), what undoes sigmoid; with eps x is first clamped to [eps, 1 - eps]."""
+    check_float("logit", input=input)
+    x = input if eps is None else clamp(input, eps, 1 - eps)
+    return log(div(x, sub(1, x)))
+
+
+def xlogy(input: Any, other: Any) -> Tensor:
+    """input * log(other), 0 where input is 0 (unless other is NaN). Either may be a number."""
+    if not isinstance(input, Tensor):
+        check_tensor("xlogy", other=other)
+        return mul(input, log(other)) if input != 0 else where(isnan(other), math.nan, 0.0)
+    if not isinstance(other, Tensor):
+        base = math.nan if other < 0 or other != other else -math.inf if other == 0 else math.log(other)
+        return mul(input, base) if base != base else where(eq(input, 0), 0.0, mul(input, base))
+    none = logical_and(eq(input, 0), ~isnan(other))
+    return where(none, 0.0, mul(input, log(where(none, 1.0, other))))
+
+
+def hypot(input: Tensor, other: Tensor) -> Tensor:
+    """sqrt(input^2 + other^2), without overflow in between; inf where either is infinite."""
+    a, b = absolute(input), absolute(other)
+    big, small = maximum(a, b), minimum(a, b)
+    ratio = where(logical_or(eq(big, 0), eq(big, math.inf)), 0.0, div(small, big))
+    return where(logical_or(eq(a, math.inf), eq(b, math.inf)), math.inf, mul(big, sqrt(add(mul(ratio, ratio), 1))))
+
+
+def logaddexp(input: Tensor, other: Tensor) -> Tensor:
+    """log(exp(input) + exp(other)), without overflow."""
+    check_float("logaddexp", input=input, other=other)
+    same = eq(input, other)  # also at the infinities, whose difference is NaN
+    gap = where(same, 0.0, sub(input, other))
+    return add(where(same, add(mul(input, 0.5), mul(other, 0.5)), maximum(input, other)), log1p(exp(neg(absolute(gap)))))
+
+
+def heaviside(input: Tensor, values: Tensor) -> Tensor:
+    """0 below 0 and for NaN, 1 above, `values` at 0; no gradient."""
+    check_tensor("heaviside", input=input, values=values)
+    return where(eq(input, 0), values, gt(input, 0).to(input.dtype)).detach()
+
+
+def isposinf(input: Tensor) -> Tensor:
+    """Where the input is +inf."""
+    return eq(input, math.inf)
+
+
+def isneginf(input: Tensor) -> Tensor:
+    """Where the input is -inf."""
+    return eq(input, -math.inf)
+
+
+def float_power(input: Any, exponent: Any) -> Tensor:
+    """input ** exponent in float64."""
+    a, b = (x.double() if isinstance(x, Tensor) else float(x) for x in (input, exponent))
+    return pow(a, b)
+
+
+@numpy_names
+def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """`sum` that counts NaN as 0."""
+    check_tensor("nansum", input=input)
+    return total(where(isnan(input), 0, input) if input.is_floating_point() else input, dim, keepdim, dtype=dtype)
+
+
+@numpy_names
+def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """`mean` of what is not NaN; NaN where nothing is left."""
+    check_float("nanmean", input=input)
+    found = nansum(input, dim, keepdim, dtype=dtype)
+    return div(found, total(~isnan(input.detach()), dim, keepdim).to(found.dtype))
+
+
+@numpy_names
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
+    """log of the running sum of exp along dim, by log2(n) steps of `logaddexp`. Source: Hillis & Steele 1986, doi:10.1145/7902.7903."""
+    check_float("logcumsumexp", input=input)
+    at = axis("logcumsumexp", dim, input.ndim)
+    y, n, step = input.clone(), (input.shape[at] if input.ndim else 1), 1
+    while step < n:
+        y = cat([narrow(y, at, 0, step), logaddexp(narrow(y, at, step, n - step), narrow(y, at, 0, n - step))], at)
+        step *= 2
+    return y
