@@ -38,7 +38,7 @@ def is_flat(dims: Any, operands: int, scalars: bool) -> bool:
     return dims["ndim"][0] == 1 and all(s == 1 or (scalars and s == 0) for s in dims["stride"][0, :operands, 0])
 
 
-UNROLL = 4  # vectors of each operand that a thread of 04_several asks for before it needs the first
+UNROLL = 4  # vectors that a thread of 04_several asks for before it needs the first: of one operand 4, of each of several 2
 
 
 def pick(size: int, itemsize: int, sms: int) -> str:
@@ -71,7 +71,7 @@ def rungs(
 
 # Traffic is that of dense operands of one dtype; a cast, a bool result or an operand that is broadcast asks for less.
 rungs("unary.forward", ("x",), lambda size, itemsize: 2 * size * itemsize, numba="forward_flat")
-rungs("unary.backward", ("dy", "v"), lambda size, itemsize: 3 * size * itemsize, numba="backward_flat")
+rungs("unary.backward", ("dy", "v"), lambda size, itemsize: 3 * size * itemsize, several=2, numba="backward_flat")
 rungs("binary.forward", ("a", "b"), lambda size, itemsize: 3 * size * itemsize, several=2, scalars=True)
 rungs("binary.backward", ("dy", "a", "b"), lambda size, itemsize, need: (3 + (need + 1) // 2) * size * itemsize, several=2, scalars=True)
 rungs(

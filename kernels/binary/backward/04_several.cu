@@ -38,15 +38,15 @@ extern "C" __global__ void binary_bwd(
     const bool outputs = (!(NEED & 1) || is_aligned<T, N>(da)) && (!(NEED & 2) || is_aligned<T, N>(db));
     const int64_t vectors = inputs && outputs ? size / N : 0;
     int64_t i = first;
-    for (; i + (UNROLL - 1) * step < vectors; i += UNROLL * step) {
+    for (; sg && sa && sb && i + (UNROLL - 1) * step < vectors; i += UNROLL * step) {  // a branch for scalars would keep the loads apart
         Vec<T, N> g[UNROLL];
         Vec<A, N> left[UNROLL];
         Vec<B, N> right[UNROLL];
         #pragma unroll
         for (int u = 0; u < UNROLL; ++u) {
-            g[u] = load<T, N>(dy, i + u * step, sg);
-            left[u] = load<A, N>(a, i + u * step, sa);
-            right[u] = load<B, N>(b, i + u * step, sb);
+            g[u] = reinterpret_cast<const Vec<T, N>*>(dy)[i + u * step];
+            left[u] = reinterpret_cast<const Vec<A, N>*>(a)[i + u * step];
+            right[u] = reinterpret_cast<const Vec<B, N>*>(b)[i + u * step];
         }
         #pragma unroll
         for (int u = 0; u < UNROLL; ++u) store(da, db, i + u * step, g[u], left[u], right[u]);

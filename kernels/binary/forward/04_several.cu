@@ -34,13 +34,13 @@ extern "C" __global__ void binary_fwd(const A* __restrict__ a, const B* __restri
     const int64_t vectors = aligned ? size / N : 0;
     Vec<Y, N>* to = reinterpret_cast<Vec<Y, N>*>(y);
     int64_t i = first;
-    for (; i + (UNROLL - 1) * step < vectors; i += UNROLL * step) {
+    for (; sa && sb && i + (UNROLL - 1) * step < vectors; i += UNROLL * step) {  // a branch for scalars would keep the loads apart
         Vec<A, N> left[UNROLL];
         Vec<B, N> right[UNROLL];
         #pragma unroll
         for (int u = 0; u < UNROLL; ++u) {
-            left[u] = load<A, N>(a, i + u * step, sa);
-            right[u] = load<B, N>(b, i + u * step, sb);
+            left[u] = reinterpret_cast<const Vec<A, N>*>(a)[i + u * step];
+            right[u] = reinterpret_cast<const Vec<B, N>*>(b)[i + u * step];
         }
         #pragma unroll
         for (int u = 0; u < UNROLL; ++u) to[i + u * step] = apply(left[u], right[u]);
