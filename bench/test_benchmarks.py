@@ -27,7 +27,7 @@ def entries() -> list[Any]:
     found = []
     for case in ops.cases(ops.registry(), DEVICE, every=False):
         mine = [*players()[:1], *(contestants.rungs(case, DEVICE) if DEVICE == "cuda" else []), *players()[1:]]
-        found += [pytest.param(case, who, id=f"{case.id}-{who.name}".replace(" ", "_")) for who in mine if not who.refuses(case)]
+        found += [pytest.param(case, who, id=f"{case.id}-{who.name}".replace(" ", "_")) for who in mine if not (who.missing() or who.refuses(case))]
     return found
 
 
