@@ -129,15 +129,13 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const int64_t steps = K > 0 ? (K + BK - 1) / BK : 1, work = tiles * steps, tile = blockIdx.x;
     const int64_t first = owner(tile * steps, work, G), last = owner(tile * steps + steps - 1, work, G);
     if (first == last) return;  // one block had it whole
+    const int64_t top = (2 * first + (begin(first, work, G) < tile * steps)) * (BM * BN);  // a block that begins before has it as its last piece
     const auto [z, m0, n0] = place(tile, M, N);
     for (int i = threadIdx.x; i < BM * BN; i += THREADS) {
         const int64_t m = m0 + i / BN, n = n0 + i % BN;
         if (m >= M || n >= N) continue;
-        acc_t v = 0;
-        for (int64_t b = first; b <= last; ++b) {
-            const bool begins_before = begin(b, work, G) < tile * steps;  // then this tile is its last piece, else its first
-            v += partial[(2 * b + begins_before) * (BM * BN) + i];
-        }
+        acc_t v = partial[top + i];
+        for (int64_t b = first + 1; b <= last; ++b) v += partial[2 * b * (BM * BN) + i];  // which begin in this tile: it is their first piece
         store_one(v, bias + n * bias_n, extra, C, (z * M + m) * N + n);
     }
 }
