@@ -438,6 +438,8 @@ def main(arguments: list[str]) -> int:
     if device == "cuda":
         found = by_worth(found)
     facts = {"environment": env, "ceilings": ceiling, "method": method(device, options.seconds), "sources": _tuning.source_hash()}
+    if device == "cuda":
+        facts["multiprocessors"] = [Gpudl(device).device.arch, Gpudl(device).device.sms]  # compute capability, and how many: dispatch looks at both
     facts["tuned"] = sum(map(len, _tuning.read(_tuning.gpu_name(Gpudl(device).device)).values()))  # classes of shapes that a table decides
     with records.Record(path, "ops", options.resume, **facts) as record:
         known = len(record.data["rows"])

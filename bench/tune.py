@@ -62,7 +62,8 @@ def classes(case: Case, arch: int = 90, sms: int = 4) -> dict[str, set[str]]:
     who = Gpudl("cpu")
     who.device = where
     nothing = mock.patch.object(kernels.Kernel, "prepare", lambda *_: lambda values: None)
-    with nothing, _tuning.off(), np.errstate(all="ignore"), warnings.catch_warnings():
+    zeros = mock.patch.object(contestants, "cotangent", lambda shape, dtype, seed: np.zeros(shape, _dtypes.as_dtype(dtype)))
+    with nothing, zeros, _tuning.off(), np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         call = who.call(case, hollow(case), 0)
         with mock.patch.object(kernels, "launch", launch):
@@ -81,14 +82,17 @@ def candidates(case: Case, ladder: str) -> list[str]:
     return found[-DEEP:] if case.cost.flops > ops.SLOW else found
 
 
-def tunable(case: Case, names: Iterable[str] = ()) -> dict[str, str]:
+def tunable(case: Case, names: Iterable[str] = (), arch: int = 90, sms: int = 4) -> dict[str, str]:
     """ladder -> class, for the ladders whose rungs can be told apart by timing this case: launched in one class, with a choice of rungs.
 
-    names: of ops, all of whose ladders count, and of ladders; empty for all.
+    names: of ops, all of whose ladders count, and of ladders; empty for all. arch, sms: the GPU's, on which some sizes depend.
     """
     mine = contestants.ladders(case.op, case.way)
+    launched: dict[str, set[str]] = {}
+    with contextlib.suppress(TypeError):  # an op that reads its indices on the host cannot run without memory
+        launched = classes(case, arch, sms)
     return {
-        ladder: next(iter(found)) for ladder, found in classes(case).items()
+        ladder: next(iter(found)) for ladder, found in launched.items()
         if ladder in mine and (not names or case.op.name in names or ladder in names) and len(found) == 1 and len(candidates(case, ladder)) > 1
     }  # fmt: skip
 
@@ -149,11 +153,12 @@ def measure(record: records.Record, found: list[Case], clock: clocks.HostClock, 
             by_case: dict[Any, str]) -> None:  # fmt: skip
     """Rows into the record, and the class of each (op, way, shape, dtype, ladder) into by_case."""
     end = time.monotonic() + budget if budget else float("inf")
+    device = Gpudl("cuda").device
     for case in found:
         if time.monotonic() > end:
             record.data.setdefault("missing", []).append(f"{case.id}: the time budget was used up")
             continue
-        for ladder, name in tunable(case, names).items():
+        for ladder, name in tunable(case, names, device.arch, device.sms).items():
             players: list[Any] = [Gpudl("cuda"), *(Gpudl("cuda", ladder, rung) for rung in candidates(case, ladder))]
             with _tuning.off():
                 rows = ops.measure(case, players, clock, None, seconds, l2=l2)
@@ -175,6 +180,8 @@ def from_record(path: str) -> tuple[str, list[dict[str, Any]], Callable[[dict[st
         raise ValueError(f"{path}: not measured on a GPU")
     if data.get("sources") != _tuning.source_hash():
         raise ValueError(f"{path}: measured with other kernels or records than these (sources {data.get('sources')}, here {_tuning.source_hash()})")
+    if not data.get("multiprocessors"):
+        raise ValueError(f"{path}: does not say how many multiprocessors the GPU has")
     if data.get("tuned"):
         raise ValueError(f"{path}: its rule's rows ran what a table named; measure with GPUDL_TUNED=0")
     known = {c.id: c for c in ops.cases(ops.registry(), "cuda", large=True)} | {
@@ -185,7 +192,7 @@ def from_record(path: str) -> tuple[str, list[dict[str, Any]], Callable[[dict[st
     def class_of(row: dict[str, Any], ladder: str) -> str | None:
         name = f"{row['op']} {row['way']} {row['shape']} {row['dtype']}"
         if name in known and name not in cache:
-            cache[name] = tunable(known[name])
+            cache[name] = tunable(known[name], (), *data["multiprocessors"])
         return cache.get(name, {}).get(ladder)
 
     return gpu, data["rows"], class_of

@@ -210,6 +210,8 @@ def test_the_class_of_a_case_is_that_of_its_launch() -> None:
     case = Case(Op.registry["softmax"], shapes.shape("4x37", shapes.A((4, 37)), dim=-1))
     assert tune.tunable(case) == {"softmax.forward": CLASS}
     assert tune.tunable(case, ["matmul.forward"]) == {} and tune.tunable(case, ["softmax"]) == tune.tunable(case)
+    column = Case(Op.registry["sum"], shapes.shape("", shapes.A((4096, 32))))
+    assert tune.tunable(column)["reduce.forward"] != tune.tunable(column, (), 90, 132)["reduce.forward"]  # as many pieces as the GPU can take
     product = Case(Op.registry["matmul"], shapes.shape("", shapes.A((64, 32)), shapes.A((32, 500))), "backward")
     assert len(tune.classes(product)["matmul.forward"]) == 2 and "matmul.forward" not in tune.tunable(product)  # which of the two was timed?
 
@@ -291,7 +293,7 @@ def test_interrupted_it_writes_what_it_has(card, monkeypatch, capsys) -> None:
 @pytest.mark.emulator
 def test_a_table_from_a_record(card, capsys, tmp_path) -> None:
     path = tmp_path / "ops.json"
-    facts = {"environment": {"gpu": {"name": GPU}}, "sources": _tuning.source_hash()}
+    facts = {"environment": {"gpu": {"name": GPU}}, "sources": _tuning.source_hash(), "multiprocessors": [90, 4]}
     with records.Record(path, "ops", **facts) as record:
         for row in rows("4x37", **{"rule": 1.0, "01_naive": 0.5, "02_warp_row": 2.0}):
             del row["ladder_of"]
@@ -303,7 +305,7 @@ def test_a_table_from_a_record(card, capsys, tmp_path) -> None:
     data = json.loads(path.read_text())
     for change, message in (
         ({"sources": "old"}, "measured with other kernels"), ({"environment": {}}, "not measured on a GPU"), ({"rehearsal": True}, "not measured"),
-        ({"tuned": 3}, "its rule's rows ran what a table named"),
+        ({"tuned": 3}, "its rule's rows ran what a table named"), ({"multiprocessors": None}, "how many multiprocessors"),
     ):  # fmt: skip
         path.write_text(json.dumps(data | change))
         assert tune.main(["--record", str(path)]) == 2
