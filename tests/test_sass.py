@@ -24,7 +24,7 @@ MEANT = [
     # four layouts of the operands, WM / 16 * WN / 8 products
     ("matmul.forward", "12_tf32", "float32", {r"LDGSTS\.E\.BYPASS\.128": 4, r"HMMA\.1688\.F32\.TF32": 4 * 16, r"STG\.E\.64": 32}),
     ("matmul.forward", "13_tf32x3", "float32", {r"LDGSTS\.E\.BYPASS\.128": 4, r"HMMA\.1688\.F32\.TF32": 4 * 16 * 3, "FADD": 64}),
-    ("matmul.forward", "14_half", "float16", {r"LDGSTS\.E\.BYPASS\.128": 4, r"HMMA\.16816\.F32$": 4 * 16, r"LDSM\.16\.M88\.4": 2 * 6, r"LDSM\.16\.MT88\.4": 2 * 6}),
+    ("matmul.forward", "14_half", "float16", {r"LDGSTS\.E\.BYPASS": 4, r"HMMA\.16816\.F32$": 4 * 16, r"LDSM\.16\.M88\.4": 2 * 6, r"LDSM\.16\.MT88\.4": 2 * 6}),
     ("matmul.forward", "14_half", "bfloat16", {r"HMMA\.16816\.F32\.BF16": 4 * 16, r"LDSM\.16\.M88\.4": 2 * 6, r"LDSM\.16\.MT88\.4": 2 * 6}),
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-// 13_tf32x3: float32 accuracy from tf32: three products of halves of the inputs, and sums that leave the tensor core every PROMOTE of K.
+// 13_tf32x3: float32 accuracy from tf32: three products of high and low parts, and sums that leave the tensor core every PROMOTE of K.
 //
 // Computes   C[m, n] = ACT(sum_k A[m, k] * B[k, n] + bias[n] + extra[m, n]) for each matrix of a batch; A (M, K) and B (K, N) of any strides, C row-major; any M, N >= 1, K >= 0
 // Launch     grid (ceil(M/BM)*ceil(N/BN), 1, min(batches, 65535)), block THREADS = 32*BM*BN/(WM*WN), dynamic smem STAGES*BK*(BM+BN)*sizeof(T) B
