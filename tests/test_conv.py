@@ -482,3 +482,23 @@ def test_errors_of_activation_and_residual() -> None:
         ops.conv2d_act(x, w, residual=gpudl.zeros(1, 4, 3, 3))
     with pytest.raises(DtypeError, match="input is float32 and residual is float64"):
         ops.conv2d_act(x, w, residual=gpudl.zeros(2, 4, 3, 3, dtype="float64"))
+
+
+@pytest.mark.parametrize("case", [((3, 33, 9, 25), 34, (1, 1)), ((2, 40, 24, 24), 32, (0, 2)), ((1, 64, 31, 30), 64, (1, 0)), ((9, 48, 18, 17), 50, (2, 2))])
+@pytest.mark.parametrize("piece", [1, 2**20])
+def test_winograd_on_the_cpu(case: tuple, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """float32 with many channels: results and gradients against float64, which takes the definition; within what float32 sums may be off."""
+    xs, K, pad = case
+    fast = conv.winograd()
+    monkeypatch.setattr(fast, "PIECE", piece)
+    called = []
+    monkeypatch.setattr(fast, "products", lambda *a, real=fast.products: called.append(1) or real(*a))
+    x, w, dy = operands(xs, (K, xs[1], 3, 3), pad=pad, device="cpu", seed=4)
+    called.clear()
+    for ladder in PASSES:
+        got = one_pass(ladder, x, w, dy, pad=pad)
+        want, terms, length = three(ladder, x, w, dy, pad=pad)
+        close(got, want, terms, length)
+    assert len(called) == 2  # y and dx
+    y = ops.conv2d_relu_max_pool2d(x, w, None, 1, pad, pool_kernel_size=2)
+    np.testing.assert_array_equal(y.numpy(), ops.max_pool2d(ops.conv2d(x, w, None, 1, pad).relu(), 2).numpy())

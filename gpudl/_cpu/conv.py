@@ -6,6 +6,7 @@ A piece holds the patches as (C * R * S, images, places): the product with w (K,
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,14 @@ from gpudl.ops import _epilogue
 
 PIECE = 2**19  # bytes of patches at a time: half of a usual L2 cache
 ALONE = 2**18  # multiply-adds up to which OpenBLAS uses one thread (interface/gemm.c): more threads would wait for each other longer than they work
+
+
+@functools.cache
+def winograd() -> Any:
+    """Imported late: it brings Numba."""
+    from gpudl._cpu import winograd
+
+    return winograd
 
 
 def _pieces(N: int, P: int, row: int) -> Iterator[tuple[int, int, int, int]]:
@@ -61,6 +70,9 @@ def _multiply(a: Any, b: Any, images: int, out: Any) -> None:
 def products(x: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int, size: Any) -> Iterator[tuple[int, Any]]:
     """(first image, sums (K, images, P, Q)) for piece after piece; the sums are overwritten by the next."""
     K, c, R, S = w.shape
+    if winograd().fits(x.dtype, c, K, (R, S), stride, dilation, groups, size[1]):
+        yield from winograd().products(x, w, pad, size)
+        return
     x, flat = np.ascontiguousarray(x), w.reshape(groups, K // groups, c * R * S)
     where = (*stride, *pad, *dilation)
     for n, images, parts in _images(len(x), size, x.shape[1] * R * S, x.itemsize):
@@ -156,12 +168,19 @@ def _gradients(
 def backward(dy: Any, x: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int, image: Any, window: Any, needs: Any) -> Any:
     """(dx, dw) of a convolution whose results have the gradient dy."""
     N, K, P, Q = dy.shape
-    flat = np.ascontiguousarray(dy).reshape(N, K, P * Q)
+    dy, dx = np.ascontiguousarray(dy), None
+    if needs[0] and max(pad) <= 2 and winograd().fits(dy.dtype, K, w.shape[1], window, stride, dilation, groups, image[1]):
+        turned = np.ascontiguousarray(w.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1])  # with stride 1 dx is a convolution, too
+        dx, needs = forward(dy, turned, None, stride, tuple(2 - p for p in pad), dilation, groups, image), (False, needs[1])
+        if not needs[1]:
+            return dx, None
+    flat = dy.reshape(N, K, P * Q)
 
     def fill(z: Any, n: int) -> None:
         compiled().turn(flat, z.reshape(K, z.shape[1], P * Q), n)
 
-    return _gradients((N, K), dy.dtype, fill, x, w, stride, pad, dilation, groups, (P, Q), image, window, needs)
+    both = _gradients((N, K), dy.dtype, fill, x, w, stride, pad, dilation, groups, (P, Q), image, window, needs)
+    return both if dx is None else (dx, both[1])
 
 
 def wgrad(x: Any, dy: Any, stride: Any, pad: Any, dilation: Any, groups: int, window: Any) -> Any:
