@@ -164,6 +164,25 @@ def test_sequential_runs_linear_and_activation_as_one_op(module: nn.Module, devi
     np.testing.assert_array_equal(*[f[0].detach().cpu().numpy() for f in found])
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("module", MODULES, ids=repr)
+def test_sequential_runs_convolution_and_activation_as_one_op(module: nn.Module, device: str) -> None:
+    """Where the derivative follows from the output; equal results and gradients everywhere."""
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), module).to(device)
+    x = gpudl.tensor(rng.standard_normal((2, 2, 5, 6)), dtype="float32", device=device, requires_grad=True)
+    dy = gpudl.tensor(rng.standard_normal((2, 3, 3, 4)), dtype="float32", device=device)
+    found = []
+    for mode in (True, False):
+        with nn.set_fusion_enabled(mode):
+            y = net(x)
+        found.append([y, *gpudl.autograd.grad(y, [x, *net.parameters()], dy, retain_graph=True)])
+        falls = isinstance(module, (nn.GELU, nn.SiLU)) or getattr(module, "alpha", getattr(module, "negative_slope", 1)) < 0
+        assert (len(names(y)) == 1) == (mode and not falls)
+    for a, b in zip(*found, strict=True):
+        a, b = a.detach().cpu().numpy(), b.detach().cpu().numpy()
+        assert np.abs(a - b).max() <= 32 * 2.0**-23 * max(1.0, np.abs(b).max())
+
+
 def test_a_number_that_changes_and_a_hook_are_honoured() -> None:
     act = nn.LeakyReLU(0.25)
     net, x = nn.Sequential(nn.Linear(3, 3, bias=False), act), gpudl.tensor(-np.eye(3, dtype=np.float32))

@@ -76,6 +76,8 @@ def plan(modules: Sequence[Any]) -> list[tuple[Any, Any]]:
             run, length = conv_relu_pool, 3
         elif kinds[:2] == (Conv2d, ReLU):
             run, length = conv_relu, 2
+        elif kinds[0] is Conv2d and len(kinds) > 1 and kinds[1] in _KINDS:
+            run, length = conv_act, 2
         elif kinds[0] is Linear and len(kinds) > 1 and kinds[1] in _KINDS:
             run, length = linear_act, 2
         elif kinds[0] in (BatchNorm1d, BatchNorm2d) and kinds[1:2] == (ReLU,):
@@ -127,10 +129,23 @@ def conv_relu(x: Any, conv: Any, relu: Any) -> Any:
     return relu(conv(x)) if _apart((conv, relu), RELU) else ops.conv2d_relu(x, *_conv(conv))
 
 
+def conv_act(x: Any, conv: Any, act: Any) -> Any:
+    kind = _KINDS[type(act)](act)
+    name, number = kind if isinstance(kind, tuple) else (kind, 0.0)
+    # GELU and SiLU need the sum in backward, which this op does not keep; halves as in linear_act
+    if name not in ("sigmoid", "tanh", "leaky_relu", "elu") or number < 0 or _apart((conv, act), RELU) or _halves(x):
+        return act(conv(x))
+    return ops.conv2d_act(x, *_conv(conv), activation=kind)
+
+
+def _halves(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.dtype in _dtypes.HALVES
+
+
 def linear_act(x: Any, linear: Any, act: Any) -> Any:
     kind = _KINDS[type(act)](act)
     # In halves a sigmoid of the unrounded sum differs from that of the rounded one; ReLU and rounding may change places.
-    if kind is None or _apart((linear, act), RELU) or (kind != "relu" and isinstance(x, Tensor) and x.dtype in _dtypes.HALVES):
+    if kind is None or _apart((linear, act), RELU) or (kind != "relu" and _halves(x)):
         return act(linear(x))
     return ops.linear_act(x, linear.weight, linear.bias, kind)
 
@@ -145,7 +160,9 @@ def norm_relu(x: Any, norm: Any, relu: Any) -> Any:
 
 def act_dropout(x: Any, act: Any, drop: Any) -> Any:
     kind = _CHAINS[type(act)](act)
-    changes = isinstance(x, Tensor) and x.device.kernels and _dtypes.is_float(x.dtype) and drop.training and drop.p > 0  # else nothing to gain
+    changes = (
+        isinstance(x, Tensor) and x.device.kernels and _dtypes.is_float(x.dtype) and drop.training and drop.p > 0
+    )  # else nothing to gain
     if kind is None or not changes or getattr(act, "inplace", False) or drop.inplace or _apart((act, drop), DROPOUT):
         return drop(act(x))
     return ops.bias_act_dropout_add(x, activation=kind, p=drop.p)
