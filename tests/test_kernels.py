@@ -13,7 +13,7 @@ from gpudl.kernels import Kernel, Ladder, Parameter
 def test_ladder_lists_rungs_with_their_header_facts() -> None:
     ladder = kernels.ladder("softmax.forward")
     names = [k.name for k in ladder if k.backend == "cuda"]
-    assert names == ["01_naive", "02_warp_row", "03_online", "04_block_row", "05_registers", "06_vector"]
+    assert names == ["01_naive", "02_warp_row", "03_online", "04_block_row", "05_registers", "06_vector", "07_resident"]
     assert "neighbouring lanes" in ladder["02"].header["Title"] and "Traffic" in repr(ladder)
     with pytest.raises(KeyError, match="no ladder 'softmux'"):
         kernels.ladder("softmux")

@@ -98,7 +98,8 @@ def test_backward_at_the_edges_of_a_rung(rung, N) -> None:
     (2 * BLOCK, "06_vector", "05_vector"),
     (2 * BLOCK + 1, "05_registers", "04_registers"),
     (BLOCK * KEEP, "06_vector", "05_vector"),
-    (BLOCK * KEEP + 1, "04_block_row", "03_block_row"),
+    (BLOCK * KEEP + 1, "07_resident", "06_resident"),
+    (30000, "04_block_row", "03_block_row"),
 ])  # fmt: skip
 def test_the_length_of_a_row_picks_the_rung(op, N, forward, backward) -> None:
     taken = [kernels.ladder(f"{op}.forward")[forward], kernels.ladder(f"{op}.backward")[backward]]

@@ -140,3 +140,13 @@ def rectify(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         np.maximum(flat[:whole].reshape(-1, _ROW), row, out=into[:whole].reshape(-1, _ROW))
     np.maximum(flat[whole:], row[: flat.size - whole], out=into[whole:])
     return out
+
+
+# KiB of shared memory that one block can have (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability"), less 2 for
+# what a kernel declares itself
+ROOM = {75: 62, 80: 161, 86: 97, 87: 161, 89: 97, 90: 225, 100: 225, 103: 225, 110: 225, 120: 97, 121: 97}
+
+
+def room(arch: int) -> int:
+    """Bytes of dynamic shared memory that a block of a kernel may ask for."""
+    return ROOM.get(arch, 46) * 1024

@@ -13,7 +13,7 @@ from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, NumbaKernel, Step, ceil_div, ladder
-from gpudl.ops._common import check_float, check_tensor, rectify, select
+from gpudl.ops._common import check_float, check_tensor, rectify, room, select
 
 BLOCK = 256
 ROWS = 8  # warps that share 32 columns
@@ -36,15 +36,8 @@ def split(N: int, C: int, L: int) -> tuple[int, int]:
     return min(ceil_div(wanted, pieces), ceil_div(N, images)), pieces
 
 
-# KiB of shared memory that one block can have (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability"), less 2 for
-# what a kernel declares itself
-ROOM = {75: 62, 80: 161, 86: 97, 87: 161, 89: 97, 90: 225, 100: 225, 103: 225, 110: 225, 120: 97, 121: 97}
 CROWD = 256  # channels from which on one block each fills the device; not yet measured
 WIDE = 512  # threads of a block that has a multiprocessor to itself
-
-
-def room(arch: int) -> int:
-    return ROOM.get(arch, 46) * 1024
 
 
 def shares(N: int, C: int, L: int, each: int, arch: int, sms: int) -> tuple[int, int]:

@@ -14,8 +14,7 @@ from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, Step, ceil_div, ladder
-from gpudl.ops._common import check_float, check_tensor
-from gpudl.ops.batch_norm import room
+from gpudl.ops._common import check_float, check_tensor, room
 from gpudl.ops.layer_norm import whole
 
 BLOCK = 256

@@ -14,8 +14,7 @@ from gpudl._errors import ShapeError
 from gpudl._tensor import Tensor, as_shape
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, Step, ceil_div, ladder
-from gpudl.ops._common import check_float, check_tensor
-from gpudl.ops.batch_norm import room
+from gpudl.ops._common import check_float, check_tensor, room
 
 BLOCK = 256
 ROWS = 4  # rows per block, one warp each

@@ -11,7 +11,7 @@ from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, ladder
 from gpudl.ops._common import axis, check_float, check_tensor, numpy_names
-from gpudl.ops.softmax import block, naive, pick, registers, rows, vector, warp
+from gpudl.ops.softmax import block, naive, pick, registers, resident, resident_pair, rows, vector, warp
 
 ladder(
     "log_softmax.forward",
@@ -21,7 +21,8 @@ ladder(
     Kernel("04_block_row.cu", **block, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
     Kernel("05_registers.cu", **registers, traffic=lambda M, N, itemsize: 2 * M * N * itemsize),
     Kernel("06_vector.cu", **vector, traffic=lambda M, N, itemsize: 2 * M * N * itemsize),
-    choose=lambda N, itemsize: pick(N, itemsize, "03_online", "04_block_row", "05_registers", "06_vector"),
+    Kernel("07_resident.cu", **resident, traffic=lambda M, N, itemsize: 2 * M * N * itemsize),
+    choose=lambda N, itemsize, arch: pick(N, itemsize, 1, arch, "03_online", "04_block_row", "05_registers", "06_vector", "07_resident"),
 )
 ladder(
     "log_softmax.backward",
@@ -30,7 +31,8 @@ ladder(
     Kernel("03_block_row.cu", **block, traffic=lambda M, N, itemsize: 4 * M * N * itemsize),
     Kernel("04_registers.cu", **registers, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
     Kernel("05_vector.cu", **vector, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
-    choose=lambda N, itemsize: pick(N, itemsize, "02_warp_row", "03_block_row", "04_registers", "05_vector"),
+    Kernel("06_resident.cu", **resident_pair, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
+    choose=lambda N, itemsize, arch: pick(N, itemsize, 2, arch, "02_warp_row", "03_block_row", "04_registers", "05_vector", "06_resident"),
 )
 
 
@@ -88,7 +90,7 @@ class LogSoftmax(Op, name="log_softmax"):
     def samples(rng: Any) -> Any:
         yield from (
             Sample(rng.normal(size=s), dim=d)
-            for s, d in [((1, 1), 0), ((3, 31), 1), ((2, 32, 5), 1), ((4, 1025), -1), ((300, 3), 1), ((2, 520), 1)]
+            for s, d in [((1, 1), 0), ((3, 31), 1), ((2, 32, 5), 1), ((4, 1025), -1), ((300, 3), 1), ((2, 520), 1), ((1, 4100), 1)]
         )
         yield Sample(rng.normal(size=()), dim=0)
         yield Sample(np.zeros((0, 3)), dim=1)

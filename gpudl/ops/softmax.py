@@ -11,10 +11,11 @@ from gpudl._dtypes import FLOATS, as_dtype, float32, float64
 from gpudl._tensor import Tensor
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, NumbaKernel, ceil_div, ladder
-from gpudl.ops._common import axis, check_float, check_tensor, numpy_names
+from gpudl.ops._common import axis, check_float, check_tensor, numpy_names, room
 
 BLOCK = 256  # rows per block, one thread each
 ROWS = 4  # rows per block, one warp each
+WIDE = 512  # threads of a block that keeps a long row in shared memory
 KEEP = 16  # values of a row that a thread keeps in registers, where a block has one row
 naive: dict[str, Any] = dict(grid=lambda M: ceil_div(M, BLOCK), block=BLOCK, BLOCK=BLOCK, dtypes=FLOATS)
 warp: dict[str, Any] = dict(grid=lambda M: ceil_div(M, ROWS), block=(32, ROWS), ROWS=ROWS, dtypes=FLOATS)
@@ -22,14 +23,23 @@ warp: dict[str, Any] = dict(grid=lambda M: ceil_div(M, ROWS), block=(32, ROWS), 
 block: dict[str, Any] = dict(grid=lambda M: M, block=BLOCK, BLOCK=BLOCK, dtypes=FLOATS, when=lambda N: N >= BLOCK)
 registers: dict[str, Any] = dict(grid=lambda M: M, block=BLOCK, BLOCK=BLOCK, KEEP=KEEP, dtypes=FLOATS, when=lambda N: N <= BLOCK * KEEP)
 vector: dict[str, Any] = registers | dict(align=16, when=lambda N, itemsize: N <= BLOCK * KEEP and N * itemsize % 16 == 0)
+resident: dict[str, Any] = dict(
+    grid=lambda M: M, block=WIDE, BLOCK=WIDE, dtypes=FLOATS, smem=lambda N, itemsize: N * itemsize,
+    when=lambda N, itemsize, arch: N >= BLOCK and N * itemsize <= room(arch),
+)  # fmt: skip
+resident_pair: dict[str, Any] = resident | dict(
+    smem=lambda N, itemsize: 2 * N * itemsize, when=lambda N, itemsize, arch: N >= BLOCK and 2 * N * itemsize <= room(arch)
+)
 numba: dict[str, Any] = dict(grid=lambda M: ceil_div(M, 64), block=64, dtypes=(float32, float64))
 
 
-def pick(N: int, itemsize: int, warp_row: str, block_row: str, registers: str, vector: str) -> str:
-    """The dispatch rule, by the length of a row alone: what one warp does well, what fits a block's registers, what does not."""
+def pick(N: int, itemsize: int, kept: int, arch: int, warp_row: str, block_row: str, registers: str, vector: str, resident: str) -> str:
+    """The dispatch rule, by the length of a row alone: what one warp does well, what fits registers, shared memory, neither."""
     if N < 2 * BLOCK:
         return warp_row
-    return block_row if N > BLOCK * KEEP else registers if N * itemsize % 16 else vector
+    if N <= BLOCK * KEEP:
+        return registers if N * itemsize % 16 else vector
+    return resident if kept * N * itemsize <= room(arch) else block_row
 
 
 ladder(  # first to last: the order of the lesson
@@ -41,7 +51,8 @@ ladder(  # first to last: the order of the lesson
     Kernel("04_block_row.cu", **block, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
     Kernel("05_registers.cu", **registers, traffic=lambda M, N, itemsize: 2 * M * N * itemsize),
     Kernel("06_vector.cu", **vector, traffic=lambda M, N, itemsize: 2 * M * N * itemsize),
-    choose=lambda N, itemsize: pick(N, itemsize, "03_online", "04_block_row", "05_registers", "06_vector"),
+    Kernel("07_resident.cu", **resident, traffic=lambda M, N, itemsize: 2 * M * N * itemsize),
+    choose=lambda N, itemsize, arch: pick(N, itemsize, 1, arch, "03_online", "04_block_row", "05_registers", "06_vector", "07_resident"),
 )
 ladder(
     "softmax.backward",
@@ -51,7 +62,8 @@ ladder(
     Kernel("03_block_row.cu", **block, traffic=lambda M, N, itemsize: 5 * M * N * itemsize),
     Kernel("04_registers.cu", **registers, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
     Kernel("05_vector.cu", **vector, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
-    choose=lambda N, itemsize: pick(N, itemsize, "02_warp_row", "03_block_row", "04_registers", "05_vector"),
+    Kernel("06_resident.cu", **resident_pair, traffic=lambda M, N, itemsize: 3 * M * N * itemsize),
+    choose=lambda N, itemsize, arch: pick(N, itemsize, 2, arch, "02_warp_row", "03_block_row", "04_registers", "05_vector", "06_resident"),
 )
 
 
@@ -118,7 +130,7 @@ class Softmax(Op, name="softmax"):
     def samples(rng: Any) -> Any:
         yield from (
             Sample(rng.normal(size=s), dim=d)
-            for s, d in [((1, 1), 0), ((3, 31), 1), ((2, 32, 5), 1), ((4, 1025), -1), ((300, 3), 1), ((2, 520), 1)]
+            for s, d in [((1, 1), 0), ((3, 31), 1), ((2, 32, 5), 1), ((4, 1025), -1), ((300, 3), 1), ((2, 520), 1), ((1, 4100), 1)]
         )
         yield Sample(rng.normal(size=()), dim=0)
         yield Sample(np.zeros((0, 3)), dim=1)
