@@ -35,7 +35,7 @@ def choose(M: int, N: int, K: int, batches: int, sms: int, arch: int, dtype: np.
         if dtype in (float16, bfloat16):
             return "14_half" if many else "14_half_64"
         if dtype == float32 and _precision.mode != "highest":
-            return "12_tf32"
+            return "12_tf32" if many else "12_tf32_64"
     single = arch >= 80 and dtype == float32  # what cp.async can copy
     if many and dtype in (float32, float16, bfloat16):
         return "09_supertile" if single else "07_warp_tile"
@@ -205,6 +205,19 @@ ladder(  # first to last: the order of the lesson
         arch=80,
         precision="tf32",
         spills="bias and ReLU on sm_90: a pair of registers, outside the loop along k",
+        dtypes=(float32,),
+        strided=strided,
+    ),
+    Kernel(
+        "12_tf32.cu",
+        name="12_tf32_64",  # for results too small for tiles of 128
+        grid=lambda M, N, batches, BM, BN: (ceil_div(M, BM) * ceil_div(N, BN), 1, min(batches, 65535)),
+        block=lambda BM, BN, WM, WN: 32 * (BM // WM) * (BN // WN),
+        smem=lambda BM, BN, BK, STAGES, itemsize: STAGES * BK * (BM + BN) * itemsize,
+        BM=64, BN=64, BK=16, WM=32, WN=32, STAGES=4, GROUP=8,
+        traffic=lambda M, N, K, batches, itemsize, BM, BN: itemsize * M * N * (K / BM + K / BN + 1) * batches,
+        arch=80,
+        precision="tf32",
         dtypes=(float32,),
         strided=strided,
     ),
