@@ -158,8 +158,12 @@ def launches_of(rung: Any, registry: Any, kernels: Any, limit: int = 24) -> list
     return sorted(chosen, key=lambda one: (one.options != chosen[0].options, one.options, one.size)) if chosen else []
 
 
-def run(text: str, path: Path, launches: list[Launch], folder: Path) -> tuple[str, list[str]]:
-    """(outcome, lines of the report): reported; values (only a result changed); survived; or stillborn (does not compile)."""
+def run(text: str, path: Path, launches: list[Launch], folder: Path, settle: bool = False) -> tuple[str, list[str]]:
+    """(outcome, lines of the report): reported; values (only a result changed); survived; or stillborn (does not compile).
+
+    Headers in `folder` are found before the real ones. settle: the text is no mutant, and results that do not repeat are forgotten (memory that
+    nothing writes).
+    """
     file = folder / path.name
     file.write_text(text)
     outcome = "survived"
@@ -167,7 +171,7 @@ def run(text: str, path: Path, launches: list[Launch], folder: Path) -> tuple[st
     for launch in launches:
         try:
             if launch.options not in modules:
-                modules[launch.options] = _launch.compile(file, (*launch.options, f"-I{path.parent}"), timeout=20)
+                modules[launch.options] = _launch.compile(file, (f"-I{folder}", *launch.options, f"-I{path.parent}"), timeout=20)
         except CompileError as error:
             return "stillborn", str(error).splitlines()[:1]
         arguments = launch.arguments()
@@ -177,8 +181,11 @@ def run(text: str, path: Path, launches: list[Launch], folder: Path) -> tuple[st
             )
         except SanitizerError as error:
             return "reported", str(error.reports[0]).replace(f"{folder}/", "").splitlines()
-        if any(arguments[i].tobytes() != r.tobytes() for i, r in launch.results.items()):
+        changed = [i for i, r in launch.results.items() if arguments[i].tobytes() != r.tobytes()]
+        if changed and not settle:
             outcome = "values"
+        for i in changed if settle else ():
+            del launch.results[i]
     return outcome, []
 
 
@@ -221,7 +228,7 @@ def run_live(text: str, rung: Any, drive: Callable[[], None], kernels: Any, fold
         if path != rung.path:
             return plain(path, options, *rest)
         used = True
-        return _launch.compile(file, (*options, f"-I{path.parent}"), timeout=20)
+        return _launch.compile(file, (f"-I{folder}", *options, f"-I{path.parent}"), timeout=20)
 
     kernels._emulator_module = module
     rung._plans.clear()
@@ -270,7 +277,7 @@ def main(argv: list[str] | None = None) -> int:
         work += [(rung.path, m, [rung]) for m in mutants(rung.path.read_text(), scalars)]
     for header in sorted(p for p in kernels.FOLDER.rglob("*.cuh") if p.name != "ptx.cuh" and part == 1):
         for m in mutants(header.read_text(), []):
-            caller = re.findall(r"\b(\w+)\s*\([^;{}]*\)\s*\{", header.read_text()[: m.start])[-1:] or [""]
+            caller = re.findall(r"\b(?!(?:if|for|while|switch)\b)(\w+)\s*\([^;{}]*\)\s*\{", header.read_text()[: m.start])[-1:] or [""]
             users = [r for r in rungs if re.search(rf"\b{caller[0]}\b", r.path.read_text())]
             work += [(header, m, users)] if users else []
     work = [w for w in work if options.kind in (None, w[1].kind)]
@@ -292,13 +299,18 @@ def main(argv: list[str] | None = None) -> int:
                 if len(users) == 1:
                     launches.clear()  # rungs come one after another
                 launches[key] = launches_of(rung, registry, kernels)
+                with tempfile.TemporaryDirectory(prefix="gpudl-mutants-") as folder:
+                    run(rung.path.read_text(), rung.path, launches[key], Path(folder), settle=True)
             text = rung.path.read_text()
             drive = drivers(kernels).get(rung.ladder.name.split(".")[0])
             with tempfile.TemporaryDirectory(prefix="gpudl-mutants-") as folder:
                 if path == rung.path:
                     text = mutant.apply(text)
-                else:  # found before the real one: it lies beside the copy of the rung
-                    Path(folder, path.name).write_text(mutant.apply(path.read_text()))
+                else:  # with all other headers, which would find the real one beside them
+                    for header in kernels.FOLDER.rglob("*.cuh"):
+                        copy = Path(folder, header.relative_to(kernels.FOLDER))
+                        copy.parent.mkdir(parents=True, exist_ok=True)
+                        copy.write_text(mutant.apply(path.read_text()) if header == path else header.read_text())
                 if launches[key]:
                     outcome, lines = run(text, rung.path, launches[key], Path(folder))
                 elif drive:

@@ -38,3 +38,10 @@ def test_what_is_removed():
 @pytest.mark.emulator
 def test_a_sample_of_the_mutants_is_reported(capsys):
     assert mutants.main(["--kind", "barrier", "--sample", "5", "--seed", "1"]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.emulator
+def test_a_barrier_of_a_header_is_removed_where_the_kernels_find_it(capsys):
+    assert mutants.main(["--kind", "barrier", "batch_norm.forward/03"]) == 0, capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "reported     norm.cuh" in out and "the other side: norm.cuh" in out
