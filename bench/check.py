@@ -26,7 +26,7 @@ class Judgement(NamedTuple):
 
 
 # Behind a kink (ReLU or a maximum of computed values) a last bit decides which way a gradient flows: such gradients are judged by their norm.
-KINKED = {"batch_norm_relu", "conv2d_relu_max_pool2d"}
+KINKED = {"batch_norm_relu", "batch_norm_add_relu", "conv2d_relu_max_pool2d"}
 KINK_NORM = 1e-2
 LAST = {_dtypes.float16: 2.0**-11, _dtypes.bfloat16: 2.0**-8}
 POISON_INTEGER = 77

@@ -312,6 +312,8 @@ class Torch(Contestant):
             torch.backends.cudnn.benchmark = True
 
     def refuses(self, case: Case) -> str:
+        if case.op.name == "dropout":
+            return "dropout draws other random numbers there: no result to check against"
         if self.function(case) is None:
             return f"PyTorch has no {case.function}"
         images = case.op.name.startswith(("conv2d", "max_pool", "avg_pool", "batch_norm")) and any(len(a.shape) == 4 for a in case.shape.arrays)
@@ -465,6 +467,9 @@ TORCH: dict[str, Callable[..., Any]] = {  # what has another name or form there
     "max_pool2d": lambda torch, F, x, *args, **kwargs: F.max_pool2d(x, *args, **kwargs),
     "batch_norm": lambda torch, F, *args, **kwargs: F.batch_norm(*args, **kwargs),
     "batch_norm_relu": lambda torch, F, *args, **kwargs: F.relu(F.batch_norm(*args, **kwargs)),
+    "batch_norm_add_relu": lambda torch, F, x, residual, **kwargs: F.relu(F.batch_norm(x, **kwargs) + residual),
+    "bias_act_dropout_add": lambda torch, F, x, b, act, p, residual: _act(F, x + b, act) + residual,
+    "maxout": lambda torch, F, x, k: x.unflatten(-1, (-1, k)).amax(-1),
     "layer_norm": lambda torch, F, *args, **kwargs: F.layer_norm(*args, **kwargs),
     "softmax": lambda torch, F, x, dim=-1: F.softmax(x, dim),
     "log_softmax": lambda torch, F, x, dim=-1: F.log_softmax(x, dim),

@@ -190,6 +190,39 @@ def batch_norm() -> Iterator[Shape]:
                 )  # fmt: skip
 
 
+def batch_norm_add_relu() -> Iterator[Shape]:
+    for dims, tags in [((64, 6, 28, 28), "tiny lenet"), ((37, 5, 31, 29), "ragged"), ((4, 256, 14, 14), "resnet"), ((32, 256, 56, 56), "resnet large")]:
+        c = (dims[1],)
+        yield shape(
+            f"{text(dims)} train", A(dims), A(dims), running_mean=A(c, "constant", 0.0), running_var=A(c, low=0.5, high=1.5),
+            weight=A(c, low=0.5, high=1.5), bias=A(c), training=True, tags=tags, length=math.prod(dims) // dims[1],
+            constant=("running_mean", "running_var"),
+        )  # fmt: skip
+
+
+def group_norm() -> Iterator[Shape]:
+    for dims, groups, tags in [((64, 6, 28, 28), 3, "tiny lenet"), ((7, 12, 31, 29), 4, "ragged"), ((4, 256, 14, 14), 32, "resnet"),
+                               ((8, 64, 56, 56), 32, "resnet"), ((32, 256, 56, 56), 32, "resnet large")]:  # fmt: skip
+        c = (dims[1],)
+        yield shape(f"{text(dims)} g{groups}", A(dims), groups, A(c, low=0.5, high=1.5), A(c), tags=tags, length=math.prod(dims[1:]) // groups)
+
+
+def chains() -> Iterator[Shape]:
+    """gelu(x + bias) + residual, without dropout, whose random numbers no two libraries share."""
+    for dims, tags in [((64, 120), "tiny lenet"), ((1023, 1111), "ragged"), ((4096, 1024), ""), ((8192, 8192), "large")]:
+        yield shape(f"{text(dims)} bias gelu residual", A(dims), A(dims[-1:]), "gelu", 0.0, A(dims), tags=tags, length=dims[0])
+
+
+def pieces() -> Iterator[Shape]:
+    for dims, k, tags in [((64, 120), 2, "tiny lenet"), ((1023, 1111), 11, "ragged"), ((4096, 1024), 4, ""), ((8192, 8192), 2, "large")]:
+        yield shape(f"{text(dims)} of {k}", A(dims), k, tags=tags)
+
+
+def piecewise() -> Iterator[Shape]:
+    for dims, S, tags in [((64, 120), 5, "tiny lenet"), ((1023, 777), 5, "ragged"), ((8, 64, 56, 56), 5, "resnet"), ((4096, 4096), 5, "large")]:
+        yield shape(f"{text(dims)} {S} hinges", A(dims), A((S, dims[1])), A((S, dims[1])), 1, tags=tags, length=math.prod(dims) // dims[1])
+
+
 def layer_norm() -> Iterator[Shape]:
     for (M, N), tags in ROWS:
         yield shape(f"{M}x{N}", A((M, N)), (N,), A((N,)), A((N,)), tags=tags, length=N)
@@ -272,7 +305,9 @@ GRIDS: dict[str, Any] = {
     **dict.fromkeys(POINTWISE, pairs), "cat": cat, "gather": gather, "prelu": prelu, "dropout": lambda: unary(-1, 1, "uniform", 0.5),
     "matmul": matmul, "linear": linear, "conv2d": functools.partial(conv, "forward"), "conv2d_dgrad": functools.partial(conv, "dgrad"),
     "conv2d_wgrad": functools.partial(conv, "wgrad"), "conv2d_relu_max_pool2d": functools.partial(conv, "pool"), "max_pool2d": pool, "avg_pool2d": pool,
-    "batch_norm": batch_norm, "batch_norm_relu": batch_norm, "layer_norm": layer_norm, "softmax": rows, "log_softmax": rows, "cross_entropy": losses,
+    "batch_norm": batch_norm, "batch_norm_relu": batch_norm, "batch_norm_add_relu": batch_norm_add_relu, "group_norm": group_norm,
+    "bias_act_dropout_add": chains, "maxout": pieces, "adaptive_piecewise_linear": piecewise, "layer_norm": layer_norm,
+    "softmax": rows, "log_softmax": rows, "cross_entropy": losses,
     "nll_loss": log_losses, "where": where, "cumsum": one_dim, "argmax": one_dim, "argmin": one_dim, "max": one_dim, "min": one_dim,
     "clamp": lambda: unary(-1, 1, "uniform", -0.5, 0.5), "copy": copies, "prod": functools.partial(reductions, 0.9, 1.1),
 }  # fmt: skip
