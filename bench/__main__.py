@@ -49,3 +49,6 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("interrupted; what was measured is in the record", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
