@@ -327,3 +327,9 @@ def test_a_rung_that_does_not_take_a_launch_gives_way_to_one_of_full_precision()
 )
 def test_dispatch(M: int, N: int, K: int, batches: int, arch: int, dtype: str, rung: str) -> None:
     assert matmul.choose(M, N, K, batches, 132, arch, np.dtype(gpudl._dtypes.as_dtype(dtype))) == rung
+
+
+def test_two_records_of_one_source() -> None:
+    ladder = kernels.ladder("matmul.forward")
+    assert ladder["14"] is ladder["14_half"] and ladder["14"] is not ladder["14_half_64"]
+    assert ladder["14_half_64"].path == ladder["14_half"].path and ladder["14_half_64"].tiles["BM"] == 64
