@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import gpudl
+
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
 
@@ -17,7 +19,11 @@ def test_twenty_lines_and_rungs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     exec(BLOCKS[0], space)
     accuracy = float(re.search(r"accuracy ([\d.]+)", capsys.readouterr().out)[1])
     assert accuracy >= 0.9
-    exec(BLOCKS[1], space)
+    try:
+        exec(BLOCKS[1], space)
+        assert gpudl.are_deterministic_algorithms_enabled()
+    finally:
+        gpudl.use_deterministic_algorithms(False)
     assert (tmp_path / "graph.svg").read_text().startswith("<svg") and "01_naive" in capsys.readouterr().out
 
 
