@@ -130,7 +130,9 @@ def test_bytes_requested_are_the_header_formula(rung: str, shape: tuple) -> None
 
 @pytest.mark.emulator
 @pytest.mark.parametrize("rung", ["10_split_k", "11_stream_k"])
-@pytest.mark.parametrize("shape", [(1, 64, 70, 1040), (3, 130, 17, 300), (2, 140, 260, 130), (1, 40, 30, 2000), (5, 3, 4, 0), (2, 257, 129, 9)])
+@pytest.mark.parametrize(
+    "shape", [(1, 64, 70, 1040), (3, 130, 17, 300), (2, 140, 260, 130), (1, 40, 30, 2000), (5, 3, 4, 0), (2, 257, 129, 9)]
+)
 def test_slices_and_runs_of_steps(rung: str, shape: tuple) -> None:
     """Ends of slices and runs inside and between tiles, under the sanitizer and in two orders of the blocks: the same bits."""
     z, M, N, K = shape
@@ -195,7 +197,9 @@ def test_a_broadcast_operand_is_read_where_it_lies() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator)])
-@pytest.mark.parametrize("shapes", [((0, 3), (3, 2)), ((2, 0), (0, 3)), ((2, 3), (3, 0)), ((0,), (0,)), ((0, 2, 3), (3, 4)), ((2, 3), (0, 3, 4))])
+@pytest.mark.parametrize(
+    "shapes", [((0, 3), (3, 2)), ((2, 0), (0, 3)), ((2, 3), (3, 0)), ((0,), (0,)), ((0, 2, 3), (3, 4)), ((2, 3), (0, 3, 4))]
+)
 def test_empty_operands(device: str, shapes: tuple) -> None:
     a, b = (gpudl.zeros(s, device=device).requires_grad_() for s in shapes)
     y = a @ b
