@@ -380,6 +380,7 @@ class Sum(Reduction, name="sum"):
         yield from shapes(rng)
         yield Sample(rng.normal(size=(5000,)))
         yield Sample(rng.normal(size=(3, 2, 711)), dim=(0, 2))  # two uneven pieces of three rows each
+        yield Sample(rng.normal(size=(2, 5))[:, 1:3], dim=1)  # rows that end before the first address that 16 divides
         yield Sample(np.zeros((3, 0)), dim=1)
         yield Sample(np.zeros((0, 3)), dim=1)
         yield Sample(rng.integers(-100, 100, size=(3, 40)).astype(np.int32), dim=1)
