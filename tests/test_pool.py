@@ -207,3 +207,17 @@ def test_the_cpus_loops_of_common_windows_agree_with_the_definition(dtype: str) 
                     place = (rows.start + k // part.shape[3]) * size[1] + cols.start + k % part.shape[3]
                     np.testing.assert_array_equal(y.numpy()[n, c, p, q], values[k])
                     assert at.numpy()[n, c, p, q] == place, (size, args)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_adaptive_windows_that_lie_evenly_are_fixed_ones(device: str) -> None:
+    x = gpudl.tensor(rng.standard_normal((2, 3, 12, 8)), device=device).requires_grad_()
+    for adaptive, fixed in ((ops.adaptive_max_pool2d, ops.max_pool2d), (ops.adaptive_avg_pool2d, ops.avg_pool2d)):
+        for size, window in [((6, 4), 2), ((4, 8), (3, 1)), ((1, 1), (12, 8)), ((12, 8), 1)]:
+            y, want = adaptive(x, size), fixed(x, window)
+            np.testing.assert_allclose(y.detach().cpu().numpy(), want.detach().cpu().numpy(), rtol=1e-14)
+            dy = gpudl.tensor(rng.standard_normal(y.shape), device=device)
+            got, ought = (gpudl.autograd.grad(v, [x], dy)[0].cpu().numpy() for v in (y, want))
+            np.testing.assert_allclose(got, ought, rtol=1e-14)
+    if device == "emulator":
+        assert ops.adaptive_avg_pool2d(x.float(), (6, 4)).grad_fn.rungs["avg_pool2d.forward"].name == "03_vector"

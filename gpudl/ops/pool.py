@@ -300,7 +300,8 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """
     out = _adaptive("adaptive_avg_pool2d", input, output_size)
     x = input.unsqueeze(0) if input.ndim == 3 else input
-    y = AvgPool2d.apply(x, window=(0, 0), stride=(0, 0), pad=(0, 0), size=out, include=False, divisor=0)
+    extent = _even(x, out)
+    y = AvgPool2d.apply(x, window=extent, stride=extent, pad=(0, 0), size=out, include=False, divisor=0)
     return y.squeeze(0) if input.ndim == 3 else y
 
 
@@ -308,7 +309,8 @@ def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = 
     """Maximum over the windows of adaptive_avg_pool2d; arguments as there, ties, NaN and indices as max_pool2d."""
     out_size = _adaptive("adaptive_max_pool2d", input, output_size)
     x = input.unsqueeze(0) if input.ndim == 3 else input
-    out = MaxPool2d.apply(x, window=(0, 0), stride=(0, 0), pad=(0, 0), dilation=(1, 1), size=out_size, indices=bool(return_indices))
+    extent = _even(x, out_size)
+    out = MaxPool2d.apply(x, window=extent, stride=extent, pad=(0, 0), dilation=(1, 1), size=out_size, indices=bool(return_indices))
     if input.ndim == 3:
         out = tuple(t.squeeze(0) for t in out) if return_indices else out.squeeze(0)
     return out
@@ -355,6 +357,14 @@ def _adaptive(op: str, input: Any, output_size: Any) -> tuple[int, int]:
     if len(sizes) != 2:
         raise ValueError(f"{op}: output_size must be a number or a pair, not {output_size!r}")
     return pair(op, "output_size", tuple(h if n is None else n for n, h in zip(sizes, input.shape[-2:])), 0)
+
+
+def _even(x: Tensor, size: tuple[int, int]) -> tuple[int, int]:
+    """The window of all results where adaptive windows lie evenly, which more rungs take; (0, 0) where not, or on the CPU where few are large."""
+    (H, W), (P, Q) = x.shape[-2:], size
+    if P * Q == 0 or H % P or W % Q or (H * W > (P * Q) ** 2 and not x.device.kernels):
+        return 0, 0
+    return H // P, W // Q
 
 
 def _scalars(shape: Any, size: Any, window: Any, stride: Any, pad: Any) -> dict[str, int]:

@@ -19,8 +19,7 @@ extern "C" __global__ void max_pool2d_bwd(const T* __restrict__ dy, const I* __r
     const int64_t across = (W + TW - 1) / TW, down = (H + TH - 1) / TH;
     const int64_t w0 = blockIdx.x % across * TW, h0 = blockIdx.x / across % down * TH, m = blockIdx.x / (across * down);
     const int64_t p0 = rows.low(h0), q0 = cols.low(w0);
-    const int64_t h1 = h0 + TH < H ? h0 + TH : H, w1 = w0 + TW < W ? w0 + TW : W;
-    const int high = int(rows.high(h1 - 1) - p0), wide = int(cols.high(w1 - 1) - q0);  // the windows that cover this block's places
+    const int high = int(rows.high(h0 + TH - 1) - p0), wide = int(cols.high(w0 + TW - 1) - q0);  // the windows that cover this block's places
     const int most = ((TH - 1 + (R - 1) * dilation_h) / stride_h + 1) * ((TW - 1 + (S - 1) * dilation_w) / stride_w + 1);
     T* grads = reinterpret_cast<T*>(memory);
     int* places = reinterpret_cast<int*>(memory + (most + 1) / 2 * 2 * sizeof(T));
