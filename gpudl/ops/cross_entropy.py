@@ -125,8 +125,9 @@ def cross_entropy(
     reduction: "none" (target's shape without C), "sum", or "mean": over the sum of weight[target] (of all rows for probabilities); NaN
     where every target is ignored or there is none, as in PyTorch. Targets equal to ignore_index count nowhere.
     IndexError for a class number outside [0, C): at once on the CPU and in the emulator, at the next synchronisation on a GPU.
-    ShapeError (a RuntimeError and ValueError) for shapes, TypeError for dtypes, NotImplementedError for a weight that requires a gradient.
-    Differentiable in input and in probabilities. Source of label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
+    ShapeError (a RuntimeError and ValueError) for shapes, TypeError for dtypes, NotImplementedError for a weight that needs a gradient
+    beside class numbers. Differentiable in input, in probabilities and, with those, in weight.
+    Source of label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
     """
     reduction = check_reduction("cross_entropy", reduction, size_average, reduce)
     _check("cross_entropy", input, target, weight, probabilities=True)
@@ -134,6 +135,10 @@ def cross_entropy(
         raise RuntimeError(f"cross_entropy: label_smoothing {label_smoothing!r} must lie in [0, 1]")
     if _dtypes.is_float(target.dtype) and ignore_index >= 0:
         raise RuntimeError(f"cross_entropy: ignore_index={ignore_index} is not supported with probabilities as target; give them weight 0")
+    if weight is not None and weight.requires_grad:  # of probabilities: the loss is linear in weight * probability
+        C, others = weight.numel(), input.ndim - min(input.ndim - 1, 1) - 1
+        shares = target if not label_smoothing else target * (1 - label_smoothing) + label_smoothing / C
+        target, weight, label_smoothing = (shares * weight.reshape(C, *[1] * others)).to(input.dtype), None, 0.0
     return CrossEntropy.apply(input, target, weight, reduction=reduction, ignore_index=int(ignore_index), smoothing=float(label_smoothing))
 
 
@@ -190,8 +195,8 @@ def _check(name: str, x: Any, target: Any, weight: Any, probabilities: bool) -> 
             raise ShapeError(f"{name}: weight is {tuple(weight.shape)}; it must be ({C},), one value a class")
         if weight.dtype != x.dtype and not (x.dtype in HALVES and weight.dtype == _dtypes.float32):
             raise TypeError(f"{name}: weight is {weight.dtype} and input is {x.dtype}; they must be equal. Use weight.to(input.dtype)")
-        if weight.requires_grad:
-            raise NotImplementedError(f"{name}: no gradient of the class weights is known; use weight.detach()")
+        if weight.requires_grad and not _dtypes.is_float(target.dtype):
+            raise NotImplementedError(f"{name}: no gradient of the class weights is known for class numbers; use weight.detach()")
 
 
 class _ClassLoss(Op):

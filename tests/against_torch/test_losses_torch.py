@@ -124,3 +124,20 @@ def test_batch_norm(shape, training, momentum, eps, affine, dtype) -> None:
     tolerance = 1e-11 if dtype == "float64" else 2e-5
     for got, want in zip(*results, strict=True):
         np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("shape", [(4, 3), (2, 3, 5), (3,)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_gradient_of_class_weights_of_probabilities(shape, smoothing, reduction):
+    rng = np.random.default_rng(0)
+    x, p, w = rng.normal(size=shape), rng.random(shape), rng.random(3) + 0.1
+    results = []
+    for lib in (gpudl, torch):
+        leaves = [lib.tensor(a, requires_grad=True) for a in (x, p, w)]
+        loss = lib.nn.functional.cross_entropy(leaves[0], leaves[1], leaves[2], label_smoothing=smoothing, reduction=reduction)
+        dy = lib.tensor(np.random.default_rng(1).normal(size=tuple(loss.shape)))
+        results.append([t.detach().numpy() for t in (loss, *lib.autograd.grad(loss, leaves, dy))])
+    for got, want in zip(*results, strict=True):
+        assert got.shape == want.shape
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
