@@ -24,8 +24,8 @@ def _position(index: Any, length: int) -> int:
 class Sequential(Module):
     """Modules one after the other: Sequential(a, b) or Sequential(OrderedDict([("first", a), ("second", b)])).
 
-    Neighbours that have a fused op (convolution and ReLU and max-pooling, a linear layer and its activation, batch norm and ReLU) run as
-    one, with the same results, unless a hook on one of them watches or `nn.set_fusion_enabled(False)` forbids it.
+    Neighbours that have a fused op (a convolution or a linear layer and its activation, convolution and ReLU and max-pooling, batch norm
+    and ReLU) run as one, with the same results, unless a hook on one of them watches or `nn.set_fusion_enabled(False)` forbids it.
     """
 
     _plan: Any = None  # the modules that it was made for, and the steps
