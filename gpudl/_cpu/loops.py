@@ -125,27 +125,58 @@ def turn(dy, z, n0):
             to += u(places)
 
 
-def windows(A: int, B: int, step: int) -> Any:
-    """A loop over neighbouring windows of A x B, `step` columns apart and all inside the plane: constants, so that it becomes vector instructions."""
+@jit
+def windows_2(source, start, Q, bias, y, at, to, count):
+    """Neighbouring windows of 2 x 2, two columns apart and all inside the plane: constants, so that it becomes vector instructions."""
+    for j in range(count):
+        get = start + u(2) * u(j)
+        best, code = source[get] + bias, 0
+        for a in range(2):
+            for b in range(2):
+                v = source[get + u(a) * u(Q) + u(b)] + bias
+                better = (v > best) | (v != v)
+                best = v if better else best
+                code = a * 2 + b if better else code
+        y[to + u(j)] = best
+        at[to + u(j)] = code
+
+
+def across(step: int) -> Any:
+    """Maxima of three neighbours of a row, `step` columns apart, and which of the three they are."""
 
     @jit
-    def loop(source, start, Q, bias, y, at, to, count):
+    def loop(source, start, bias, best, code, to, count):
         for j in range(count):
             get = start + u(step) * u(j)
-            best, code = source[get] + bias, 0
-            for a in range(A):
-                for b in range(B):
-                    v = source[get + u(a) * u(Q) + u(b)] + bias
-                    better = (v > best) | (v != v)
-                    best = v if better else best
-                    code = a * B + b if better else code
-            y[to + u(j)] = best
-            at[to + u(j)] = code
+            v, c = source[get] + bias, 0
+            for b in range(1, 3):
+                w = source[get + u(b)] + bias
+                better = (w > v) | (w != w)
+                v = w if better else v
+                c = b if better else c
+            best[to + u(j)] = v
+            code[to + u(j)] = c
 
     return loop
 
 
-windows_2_2, windows_3_1, windows_3_2 = windows(2, 2, 2), windows(3, 3, 1), windows(3, 3, 2)
+across_1, across_2 = across(1), across(2)
+
+
+@jit
+def down(best, code, start, J, y, at, to, count):
+    """Maxima of three such rows, one below the other: those of windows of 3 x 3."""
+    for j in range(count):
+        get = start + u(j)
+        v, c = best[get], np.int32(code[get])
+        for a in range(1, 3):
+            below = get + u(a) * u(J)
+            w = best[below]
+            better = (w > v) | (w != w)
+            v = w if better else v
+            c = np.int32(3 * a) + code[below] if better else c
+        y[to + u(j)] = v
+        at[to + u(j)] = c
 
 
 @jit
@@ -174,16 +205,21 @@ def maximum(source, start, P, Q, bias, y, at, to, I, J, A, B, step_h, step_w, ri
     common = spread_h == 1 and spread_w == 1 and A == B and (A == 2 and step_w == 2 or A == 3 and 1 <= step_w <= 2)
     i0, i1 = whole(step_h, rim_h, P, A, I) if common else (0, 0)
     j0, j1 = whole(step_w, rim_w, Q, B, J) if common else (0, 0)
+    rows = P if A == 3 and i1 > i0 else 0
+    tops, which = np.empty(rows * (j1 - j0), source.dtype), np.empty(rows * (j1 - j0), np.uint8)
+    for p in range(rows):  # each row's maxima of three once, for the three rows of windows that need them
+        get, put = start + u(p * Q + j0 * step_w - rim_w), u(p * (j1 - j0))
+        if step_w == 1:
+            across_1(source, get, bias, tops, which, put, j1 - j0)
+        else:
+            across_2(source, get, bias, tops, which, put, j1 - j0)
     for i in range(I):
         row = to + u(i * J)
         if i0 <= i < i1:
-            get, put, count = start + u((i * step_h - rim_h) * Q + j0 * step_w - rim_w), row + u(j0), j1 - j0
             if A == 2:
-                windows_2_2(source, get, Q, bias, y, at, put, count)
-            elif step_w == 1:
-                windows_3_1(source, get, Q, bias, y, at, put, count)
+                windows_2(source, start + u((i * step_h - rim_h) * Q + j0 * step_w - rim_w), Q, bias, y, at, row + u(j0), j1 - j0)
             else:
-                windows_3_2(source, get, Q, bias, y, at, put, count)
+                down(tops, which, u((i * step_h - rim_h) * (j1 - j0)), j1 - j0, y, at, row + u(j0), j1 - j0)
             for j in range(j0):
                 window(source, start, P, Q, bias, y, at, row + u(j), A, B, i * step_h - rim_h, j * step_w - rim_w)
             for j in range(j1, J):
