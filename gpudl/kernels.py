@@ -175,6 +175,7 @@ class Kernel:
     workspace     scratch arrays by parameter name: function -> (shape, dtype or "acc"; "acc" is acc_t: float32, float64, int64); with a third
                   element "kept" the array was zeroed once and stays: the kernel must leave it zero. Each stream has its own
     align         bytes that every pointer must be a multiple of (an input that is not is copied)
+    aligned       the parameters that `align` is about, where it is not about all
     strided       parameters that take any strides (the op passes them as scalars); all others are C-contiguous
     arch          smallest compute capability, as 80 for sm_80; a string such as "90a" is that one only
     cooperative   all blocks are resident at once (grid barrier)
@@ -201,6 +202,7 @@ class Kernel:
         scalars: Mapping[str, Callable[..., Any]] | None = None,
         workspace: Mapping[str, Callable[..., Any]] | None = None,
         align: int = 1,
+        aligned: tuple[str, ...] = (),
         strided: tuple[str, ...] = (),
         arch: int | str = 75,
         cooperative: bool = False,
@@ -215,7 +217,9 @@ class Kernel:
         self._given = steps or (grid, block, smem)
         self.scalars = {name: Formula(f) for name, f in (scalars or {}).items()}
         self.workspace = {name: Formula(f) for name, f in (workspace or {}).items()}
-        self.align, self.strided, self.arch = align, frozenset(strided), arch
+        if align > 1 and set(aligned or strided) & set(strided):
+            raise ValueError(f"{source}: {', '.join(strided)} cannot be both strided and aligned: a copy would not lie as the launch describes it")
+        self.align, self.aligned, self.strided, self.arch = align, frozenset(aligned), frozenset(strided), arch
         self.cooperative, self.deterministic, self.traffic = cooperative, deterministic, traffic and Formula(traffic)
         self.precision, self.spills, self.tiles = precision, spills, tiles
         self.ladder: Ladder
@@ -290,7 +294,7 @@ class Kernel:
             values[name] = contiguous(device, values[name])
         if self.align > 1:
             for name, value in arguments.items():
-                if _is_array(value):
+                if _is_array(value) and (not self.aligned or name in self.aligned):
                     values[name] = self._aligned(device, values[name], name, launches)
         self.launches += 1
         for run, names, casts in launches:

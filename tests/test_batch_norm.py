@@ -133,6 +133,17 @@ def test_an_empty_batch_changes_no_statistics(device) -> None:
     np.testing.assert_array_equal(w.grad.cpu().numpy(), np.zeros(3))
 
 
+@pytest.mark.emulator
+@pytest.mark.parametrize("rung", rungs("batch_norm.forward"))
+@pytest.mark.filterwarnings("ignore:batch_norm.forward. rung")
+def test_statistics_that_are_views_at_any_address(rung) -> None:
+    x = np.random.default_rng(0).standard_normal((4, 3, 8, 8)).astype(np.float32)
+    means, variances = gpudl.zeros(4, device="emulator"), gpudl.ones(4, device="emulator")
+    with kernels.use("batch_norm.forward", rung):
+        gpudl.nn.functional.batch_norm(gpudl.tensor(x, device="emulator"), means[1:], variances[1:], training=True)
+    np.testing.assert_allclose(means.cpu().numpy(), [0, *(0.1 * x.mean((0, 2, 3)))], rtol=1e-5, atol=1e-7)
+
+
 def test_nan_stays_in_its_channel() -> None:
     x = np.random.default_rng(0).normal(size=(5, 2))
     x[3, 0] = np.nan

@@ -98,7 +98,7 @@ ladder(
     ),
     Kernel(
         "06_vector.cu", Step("batch_norm_fwd_partial", **packs), Step("batch_norm_fwd_merge", grid=lambda C: C, block=32),
-        Step("batch_norm_fwd_apply", **packs), BLOCK=BLOCK, align=16, when=lambda L, itemsize: L * itemsize % 16 == 0,
+        Step("batch_norm_fwd_apply", **packs), BLOCK=BLOCK, align=16, aligned=("x", "residual", "y"), when=lambda L, itemsize: L * itemsize % 16 == 0,
         workspace={"partial": lambda C, groups, pieces: ((3, C, groups * pieces), "acc")},
         traffic=lambda N, C, L, groups, pieces, added, given, itemsize: (
             (3 + added) * N * C * L * itemsize + (6 + (2 + given) * BLOCK) * C * groups * pieces * max(itemsize, 4)
