@@ -60,7 +60,7 @@ def test_numpy_functions_take_cpu_tensors() -> None:
     assert np.asarray(t) is t.numpy() and np.asarray(t, dtype=np.float64).dtype == np.float64
     assert not np.shares_memory(np.array(t, copy=True), t.numpy())
     assert np.concatenate([t, t]).shape == (4, 2) and np.mean(np.asarray(t)) == 2.5
-    for mixed in (lambda: np.ones(2, np.float32) * t, lambda: t + np.ones(2, np.float32)):
+    for mixed in (lambda: np.ones(2, np.float32) * t, lambda: t * np.ones(2, np.float32)):
         assert isinstance(mixed(), gpudl.Tensor) and mixed().tolist() == t.tolist()
 
 
