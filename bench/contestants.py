@@ -242,7 +242,12 @@ class Gpudl(Contestant):
                 call()  # the pool now holds what capture will ask for
             stream.synchronize()
             stream.begin_capture()
-            outputs = [call() for call in calls]  # all kept, so that no output is the cached memory of the one before
+            try:
+                outputs = [call() for call in calls]  # all kept, so that no output is the cached memory of the one before
+            except BaseException:
+                with contextlib.suppress(Exception):  # a capture left open would fail every synchronisation after it
+                    stream.end_capture()
+                raise
             graph = stream.end_capture()
         graph.launch()
         cupy.cuda.Device().synchronize()

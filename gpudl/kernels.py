@@ -398,17 +398,19 @@ class Kernel:
             extra = {"cooperative": True} if self.cooperative else {}
             return lambda values: function(grid, block, values, shared_mem=smem, **extra)
         arch = f"-arch=sm_{self.arch}" if isinstance(self.arch, str) else None
-        function = _cuda_function(
-            device, self.path, entry, (*options, *([arch] if arch else []), f"-DGPUDL_HEADERS=0x{headers_hash()}"), self.cooperative
-        )
-        if smem > 48 * 1024:
-            function.max_dynamic_shared_size_bytes = smem
+        function = _cuda_function(device, self.path, entry, (*options, *([arch] if arch else []), f"-DGPUDL_HEADERS=0x{headers_hash()}"))
+        if smem:  # static and dynamic bytes together may pass the default limit; other plans share the function, so it never sinks
+            with device.current():
+                function.max_dynamic_shared_size_bytes = max(smem, function.max_dynamic_shared_size_bytes)
         blocking = os.environ.get("GPUDL_LAUNCH_BLOCKING", "0") not in ("", "0")
 
         def run(values: list[Any]) -> None:
             try:
                 with device.current():
-                    function(grid, block, tuple(values), shared_mem=smem)
+                    if self.cooperative:  # asked for here alone: as an option of the compilation, CuPy would link the toolkit's cudadevrt
+                        function.kernel(grid, block, tuple(values), shared_mem=smem, enable_cooperative_groups=True)
+                    else:
+                        function(grid, block, tuple(values), shared_mem=smem)
                     if blocking:
                         device.synchronize()
             except Exception as error:
@@ -788,11 +790,11 @@ def _emulator_module(path: Path, options: tuple[str, ...], _headers: str, _mtime
 
 
 @functools.cache
-def _cuda_function(device: Device, path: Path, entry: str, options: tuple[str, ...], cooperative: bool) -> Any:
+def _cuda_function(device: Device, path: Path, entry: str, options: tuple[str, ...]) -> Any:
     cupy = device.xp
     with device.current():
         code, options = nvrtc_source(path, options)
-        module = cupy.RawModule(code=code, options=options, enable_cooperative_groups=cooperative)
+        module = cupy.RawModule(code=code, options=options)
         try:
             return module.get_function(entry)
         except Exception as error:

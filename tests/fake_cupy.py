@@ -41,7 +41,12 @@ class Function:
         self.function = function
         self.max_dynamic_shared_size_bytes = 48 * 1024
 
-    def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int = 0) -> None:
+    @property
+    def kernel(self) -> Any:
+        """CuPy's RawKernel.kernel, the compiled function, whose call takes enable_cooperative_groups."""
+        return self
+
+    def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int = 0, enable_cooperative_groups: bool = False) -> None:
         assert type(grid) is tuple and type(block) is tuple and all(type(n) is int for n in (*grid, *block)), (grid, block)
         assert type(args) is tuple and shared_mem <= self.max_dynamic_shared_size_bytes
         plain = []
@@ -54,11 +59,11 @@ class Function:
             else:
                 assert isinstance(a, np.generic), f"{a!r}: CuPy passes a bare Python {type(a).__name__} as 64 bits"
                 plain.append(a)
-        self.function(grid, block, tuple(plain), shared_mem=shared_mem)
+        self.function(grid, block, tuple(plain), shared_mem=shared_mem, cooperative=enable_cooperative_groups)
 
 
 class RawModule:
-    def __init__(self, *, code: str, options: tuple[str, ...], enable_cooperative_groups: bool = False):
+    def __init__(self, *, code: str, options: tuple[str, ...]):
         from gpudl import emulator
 
         assert type(options) is tuple and all(type(o) is str for o in options)

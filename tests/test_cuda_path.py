@@ -80,3 +80,21 @@ def test_a_missing_gpu_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(gpudl.DeviceError, match=r"CuPy is not installed.*gpudl\[cuda13\]"):
         gpudl.ones(2, device="cuda")
+
+
+def test_shared_memory_asked_for_never_sinks() -> None:
+    """Plans of several shapes share one compiled function: a small one between two large ones does not take the room back."""
+    for rows in (13000, 12500, 64, 13000):  # 52, 50 and 0.25 thousand bytes a channel
+        x = gpudl.tensor(np.random.default_rng(rows).normal(size=(rows, 1, 1)).astype(np.float32), device="cuda")
+        with kernels.use("batch_norm.forward", "07_resident"):
+            y = nn.functional.batch_norm(x, None, None, training=True)
+        assert abs(float(y.std(correction=0).item()) - 1) <= 1e-3
+
+
+def test_a_grid_barrier_is_launched_cooperatively() -> None:
+    x = gpudl.tensor(np.random.default_rng(0).normal(size=(6, 2, 5, 5)).astype(np.float32), device="cuda")
+    before = kernels.ladder("batch_norm.forward")["08_grid"].launches
+    with kernels.use("batch_norm.forward", "08_grid"):
+        y = nn.functional.batch_norm(x, None, None, training=True)
+    assert kernels.ladder("batch_norm.forward")["08_grid"].launches == before + 1
+    np.testing.assert_allclose(y.cpu().numpy().std((0, 2, 3)), 1, rtol=1e-3)
