@@ -102,9 +102,14 @@ def _record(arch: int) -> tuple[dict[Kernel, list[Variant]], list[str]]:
 
 
 def covering(variants: list[Variant], part: int = 0, parts: int = 1) -> list[Variant]:
-    """Few of the variants: among them each type in each place, and each choice of macros (of which only part, part + parts, ... count)."""
+    """Few of the variants: among them each type in each place and each choice of macros.
+
+    Of parts, a part has float32 and its share of the other types and of the macros: the parts together have all.
+    """
     macros = list(dict.fromkeys(v.defines for v in variants))[part::parts]
-    wanted = {t for v in variants for t in v.types} | {("", d) for d in macros}
+    types = list(dict.fromkeys(t for v in variants for t in v.types))
+    single = [t for t in types if t[1] == _dtypes.float32] or types[:1]
+    wanted = {*single, *[t for t in types if t not in single][part::parts], *[("", d) for d in macros]}
     chosen = []
     for v in variants:
         new = wanted & {*v.types, ("", v.defines)}
