@@ -108,7 +108,7 @@ def measure() -> dict[str, Any]:
     out = cupy.empty((blocks * 256,), np.float32)
     fma = kernels.get_function("ceiling_fma")
     rate("fma_tflop_s", 2.0 * 128 * rounds * blocks * 256, lambda: fma((blocks,), (256,), (out, np.float32(0.999), np.float32(0.01), np.int32(rounds))))
-    for kind, k in (("bf16", 16), ("tf32", 8)):
+    for kind, k in (("bf16", 16), ("tf32", 8)) if capability >= 80 else ():
         mma = kernels.get_function(f"ceiling_mma_{kind}")
         work = 2.0 * 16 * 8 * k * 4 * rounds * blocks * 8  # 8 warps a block, 4 instructions a round
         rate(f"mma_{kind}_tflop_s", work, lambda mma=mma: mma((blocks,), (256,), (out, np.int32(rounds))))  # type: ignore[misc]

@@ -31,6 +31,7 @@ extern "C" __global__ void ceiling_fma(float* out, float x, float y, int rounds)
     out[(long long)blockIdx.x * blockDim.x + threadIdx.x] = total;
 }
 
+#if defined(GPUDL_EMULATOR) || __CUDA_ARCH__ >= 800  // before, there is no mma of these types
 // Four independent accumulators a warp; operands are not zero: zeros use less power and run faster.
 template <bool bf16> __device__ void mma_rate(float* out, int rounds) {
     float c[4][4] = {};
@@ -52,6 +53,7 @@ template <bool bf16> __device__ void mma_rate(float* out, int rounds) {
 
 extern "C" __global__ void ceiling_mma_bf16(float* out, int rounds) { mma_rate<true>(out, rounds); }
 extern "C" __global__ void ceiling_mma_tf32(float* out, int rounds) { mma_rate<false>(out, rounds); }
+#endif
 
 extern "C" __global__ void ceiling_empty(int* counter) {
     if (threadIdx.x == 0) counter[blockIdx.x] += 1;  // dependent on the launch before, as the kernels of a step are
