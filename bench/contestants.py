@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ class Case:
     def floor(self, outputs: list[Any], inputs: int) -> Cost:
         """Bytes and FLOPs that the call cannot do without. Forward: the op's own cost. Backward: the cotangent read once, the gradients
         written once, and twice the multiply-adds where the op is a product of its inputs."""
-        if self.way == "forward":
+        if self.way != "backward":
             return self.cost
         size = _dtypes.as_dtype(self.dtype).itemsize
         written = sum(o.size for o in outputs if o is not None) * size
@@ -92,15 +93,42 @@ def convert(sample: Sample, change: Callable[[np.ndarray, bool], Any], constant:
     return args, {k: go(v, k not in constant) for k, v in sample.kwargs.items()}
 
 
-class Runner:
-    """calls: each computes the case once, on its own copy of the inputs. collect: raw result to NumPy arrays. capture: calls to a graph."""
+class Step:
+    """One step of an optimiser as a call. Its result are the parameters and their state: the very tensors that the next call goes on from."""
 
-    def __init__(self, calls: list[Callable[[], Any]], collect: Callable[[Any], list[Any]], capture: Any = None, wipe: Any = None):
+    def __init__(self, step: Callable[[], Any], results: Callable[[], list[Any]], restart: Callable[[], None]):
+        self.step, self.results, self.restart = step, results, restart
+        self.raw: list[Any] = []
+
+    def __call__(self) -> list[Any]:
+        self.step()
+        if not self.raw:  # the state is made by the first step, and stays where it is
+            self.raw = self.results()
+        return self.raw
+
+
+STEPS = 5  # that are checked, from the start
+
+
+class Runner:
+    """calls: each computes the case once, on its own copy of the inputs. collect: raw result to NumPy arrays. capture: calls to a graph.
+    steps: what lies behind the calls where each goes on from the one before."""
+
+    def __init__(self, calls: list[Any], collect: Callable[[Any], list[Any]], capture: Any = None, wipe: Any = None, steps: Any = ()):
         self.calls, self.collect, self.capture, self.wipe = calls, collect, capture, wipe
+        self.steps = [s for s in steps if isinstance(s, Step)]
+
+    def outcome(self, steps: int = STEPS) -> Any:
+        """The raw result that is judged: of one call, or of so many steps from the start."""
+        if not self.steps:
+            return self.calls[0]()
+        self.steps[0].restart()
+        return [self.calls[0]() for _ in range(steps)][-1]
 
 
 class Contestant:
     name = ""
+    ways: tuple[str, ...] = ("forward", "backward")  # an opponent's
     opponent = True
     precision = "ieee"
     note = ""
@@ -199,6 +227,8 @@ class Gpudl(Contestant):
 
     def call(self, case: Case, sample: Sample, seed: int, dtype: Any = None) -> Callable[[], Any]:
         function = public(case.op)
+        if case.way == "step":
+            return self.step(case, sample, dtype)
         if case.way == "forward":
             args, kwargs, _ = self.place(case, sample, False, dtype)
 
@@ -212,12 +242,33 @@ class Gpudl(Contestant):
         dys = [gpudl._tensor.wrap(self.device.from_host(cotangent(o.shape, case.dtype, seed).astype(o.dtype)), self.device) for o in outs]
         return lambda: gpudl_grad(outs, leaves, dys, retain_graph=True, allow_unused=True)
 
+    def step(self, case: Case, sample: Sample, dtype: Any = None) -> Step:
+        (params, grads), options, _ = self.place(case, sample, False, dtype)
+        for p, g in zip(params, grads):
+            p.requires_grad_().grad = g
+        optimiser = public(case.op)(params, **options)
+
+        def slots() -> list[str]:
+            return sorted({name for state in optimiser.state.values() for name in state} - {"step"})
+
+        def results() -> list[Any]:
+            return [*params, *(optimiser.state[p][name] for name in slots() for p in params)]
+
+        def restart() -> None:
+            for p, first in zip(params, sample.args[0]):
+                kernels.copy_into(self.device, p._array, self.device.from_host(first.astype(p.dtype)))
+            counts = optimiser._counts.values() if self.device.kernels else [s["step"]._array for s in optimiser.state.values() if "step" in s]
+            for array in [*counts, *(optimiser.state[p][name]._array for name in slots() for p in params)]:
+                kernels.fill(self.device, array, 0.0)
+
+        return Step(optimiser.step, results, restart)
+
     def runner(self, case: Case, sample: Sample, seed: int, copies: int = 1) -> Runner:
         with self.picked():
-            calls = [self.call(case, sample, seed) for _ in range(copies)]
+            calls = made = [self.call(case, sample, seed) for _ in range(copies)]
         if self.rung or self.device.type == "emulator":
-            calls = [functools.partial(self._with, call) for call in calls]
-        return Runner(calls, self.collect, self._capture if self.device.type == "cuda" else None, self._wipe)
+            calls = [functools.partial(self._with, call) for call in made]
+        return Runner(calls, self.collect, self._capture if self.device.type == "cuda" else None, self._wipe, made)
 
     def _with(self, call: Callable[[], Any]) -> Any:
         with self.picked():
@@ -269,14 +320,21 @@ def reference(case: Case, sample: Sample, seed: int, device: str = "cpu") -> lis
     op, where both are there, show that the two agree: an opponent is checked against the same reference.
     """
     if device == "cuda" and (case.cost.flops > LARGE[0] or case.shape.elements > LARGE[1]):
-        torch = Torch("cuda", precision="ieee")
+        torch = TorchStep("cuda") if case.way == "step" else Torch("cuda", precision="ieee")
         if not torch.missing() and not torch.refuses(case):
             torch.settings()
             floating = lambda a, _: a.astype(np.float64) if a.dtype.kind == "f" or a.dtype == _dtypes.bfloat16 else a  # noqa: E731
             args, kwargs = convert(sample, floating)
-            return torch.collect(torch.call(case, Sample(*args, **kwargs), seed)())
+            call = torch.call(case, Sample(*args, **kwargs), seed)
+            return torch.collect(Runner([call], torch.collect, steps=[call]).outcome())
     cpu = Gpudl("cpu")
-    return cpu.collect(cpu.call(case, sample, seed, np.float64)())
+    call = cpu.call(case, sample, seed, np.float64)
+    return cpu.collect(Runner([call], cpu.collect, steps=[call]).outcome())
+
+
+def ways(op: Any) -> tuple[str, ...]:
+    """The directions in which this op can be measured."""
+    return getattr(op, "ways", ("forward", "backward"))
 
 
 def ladders(op: type[Op], way: str) -> list[str]:
@@ -399,7 +457,7 @@ class Torch(Contestant):
     def runner(self, case: Case, sample: Sample, seed: int, copies: int = 1) -> Runner:
         self.settings()
         calls = [self.call(case, sample, seed) for _ in range(copies)]
-        return Runner(calls, self.collect, self._capture if self.device != "cpu" and self.mode != "eager" else None, self._wipe)
+        return Runner(calls, self.collect, self._capture if self.device != "cpu" and self.mode != "eager" else None, self._wipe, calls)
 
     def collect(self, raw: Any) -> list[Any]:
         import torch
@@ -434,6 +492,73 @@ class Torch(Contestant):
         for t in raw:
             if t is not None:
                 t.detach().fill_(float("nan") if t.is_floating_point() else check.POISON_INTEGER)
+
+
+class TorchStep(Torch):
+    """PyTorch's optimisers. how: "fused", "foreach" or "plain" (one parameter after the other). mode: eager, graph or compile, as for its ops."""
+
+    ways = ("step",)
+    MOST_COMPILED = 4  # each copy of the parameters is compiled for itself, and PyTorch gives up compiling one function after eight times
+
+    def __init__(self, device: str = "cpu", how: str = "plain", mode: str = "eager"):
+        super().__init__(device, mode=mode)
+        self.how = how
+        self.name = " ".join(w for w in ("torch", how, mode) if w != "eager")
+
+    def make(self, case: Case, params: list[Any], options: dict[str, Any]) -> Any:
+        import torch
+
+        made = getattr(torch.optim, case.function)
+        known = inspect.signature(made).parameters
+        if self.how == "fused" or "fused" in known:
+            options = options | {"fused": self.how == "fused"}
+        if self.mode != "eager" and "capturable" in known:
+            options = options | {"capturable": True}
+        return made(params, foreach=self.how == "foreach", **options)
+
+    def refuses(self, case: Case) -> str:
+        if case.way != "step":
+            return "an optimiser's step only"
+        import torch
+
+        one = torch.ones(1, device=self.device, requires_grad=True)
+        one.grad = torch.ones_like(one)
+        try:
+            self.make(case, [one], {}).step()
+        except Exception as error:  # such as no fused kernel for this optimiser on this device
+            return f"PyTorch's {case.function} has no such step: {type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else ''}"
+        return ""
+
+    def call(self, case: Case, sample: Sample, seed: int) -> Step:
+        import torch
+
+        (params, grads), options, _ = self.place(sample, False, ())
+        for p, g in zip(params, grads):
+            p.requires_grad_().grad = g
+        optimiser = self.make(case, params, options)
+        step = torch.compile(optimiser.step) if self.mode == "compile" else optimiser.step
+
+        def states(*but: str) -> list[Any]:
+            names = sorted({k for p in params for k, v in optimiser.state[p].items() if isinstance(v, torch.Tensor)} - set(but))
+            return [optimiser.state[p][name] for name in names for p in params]
+
+        def restart() -> None:
+            with torch.no_grad():
+                for p, first in zip(params, self.place(Sample(*sample.args[0]), False, ())[0]):
+                    p.copy_(first)
+                for state in states():
+                    state.zero_()
+
+        return Step(step, lambda: [*params, *states("step")], restart)
+
+    def runner(self, case: Case, sample: Sample, seed: int, copies: int = 1) -> Runner:
+        if self.mode == "compile":
+            import torch
+
+            if copies > self.MOST_COMPILED:
+                raise NotImplementedError(f"{copies} copies of the parameters would each be compiled; so small a case has no cold figure here")
+            torch._dynamo.reset()
+        return super().runner(case, sample, seed, copies)
 
 
 def _act(F: Any, y: Any, act: Any) -> Any:
@@ -661,10 +786,11 @@ class Jax(Numpy):
 def opponents(device: str, compiled: bool = False) -> list[Contestant]:
     """All that can stand beside gpudl on this device, the main one first."""
     if device == "cpu":
-        return [Torch(), Torch(layout="channels_last"), Numpy(), Jax()]
+        return [Torch(), Torch(layout="channels_last"), Numpy(), Jax(), *(TorchStep(how=how) for how in ("fused", "foreach", "plain"))]
     if device == "cuda":
         found = [Torch("cuda"), Torch("cuda", mode="graph"), Torch("cuda", "channels_last", "graph"), Torch("cuda", mode="graph", precision="tf32"), Cupy()]
-        return [*found, Torch("cuda", mode="compile")] if compiled else found
+        found += [TorchStep("cuda", how, mode) for how in ("fused", "foreach") for mode in ("graph", "eager")] + [TorchStep("cuda")]
+        return [*found, Torch("cuda", mode="compile"), TorchStep("cuda", "foreach", "compile")] if compiled else found
     return []
 
 

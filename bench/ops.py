@@ -9,26 +9,28 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from bench import check, clocks, contestants, records, shapes, stats
+from bench import check, clocks, contestants, optimisers, records, shapes, stats
 from bench.contestants import Case, Contestant, Gpudl
 from gpudl import _dtypes, _tuning
 from gpudl.autograd import Cost, Op
 
 # What is measured first, and at all its sizes; the others follow at two sizes each. By how much of a training step they are.
 HEADLINE = ["matmul", "linear", "conv2d", "conv2d_dgrad", "conv2d_wgrad", "conv2d_relu_max_pool2d", "max_pool2d", "avg_pool2d", "batch_norm",
-            "batch_norm_relu", "relu", "add", "mul", "softmax", "log_softmax", "cross_entropy", "sum", "mean", "exp", "gelu", "copy"]  # fmt: skip
+            "batch_norm_relu", "relu", "add", "mul", "softmax", "log_softmax", "cross_entropy", "sum", "mean", "exp", "gelu", "copy", "adam",
+            "sgd"]  # fmt: skip
 SLOW = 3e10  # FLOPs above which only the last rungs of a ladder run: the first ones would take seconds a call
 EMULATED = (20_000, 3e6)  # elements and FLOPs that the emulator computes in reasonable time
 MOST_COPIES = 128  # of the inputs, which rotate through twice the L2; a case that would need more is measured warm, and says so
 
 
 def registry() -> dict[str, type[Op]]:
-    """The ops by name, the headline's first; a view touches no memory, so there is nothing to measure."""
+    """The ops and optimisers by name, the headline's first; a view touches no memory, so there is nothing to measure."""
     found = {n: op for n, op in Op.registry.items() if "samples" in vars(op) and hasattr(op, "cost") and not getattr(op, "view", False)}
+    found |= cast(Any, optimisers.REGISTRY)
     first = [n for n in HEADLINE if n in found]
     return {n: found[n] for n in [*first, *sorted(set(found) - set(first))]}
 
@@ -56,7 +58,7 @@ def cases(names: Iterable[str], device: str, dtype: str = "float32", large: bool
         for shape in grid:
             if select and not all(w in shape.label or w in shape.tags for w in select.split()):
                 continue
-            yield Case(op, shape, "forward", dtype)
+            yield Case(op, shape, contestants.ways(op)[0], dtype)
             if differentiable(op, shape):
                 yield Case(op, shape, "backward", dtype)
 
@@ -95,12 +97,12 @@ def verify(who: Contestant, case: Case, sample: Any, seed: int, want: list[Any],
     with who.poisoned():
         try:
             runner = who.runner(case, sample, seed)
-            first = runner.collect(runner.calls[0]())
+            first = runner.collect(runner.outcome())
         except NotImplementedError as error:
             if isinstance(who, Gpudl) and who.rung:
                 raise _NotTaken(f"{who.ladder}/{who.rung}: {error}") from error
             raise
-        second = runner.collect(runner.calls[0]())
+        second = runner.collect(runner.outcome())
     if isinstance(who, Gpudl) and not who.ran(before):
         raise _NotTaken(f"{who.ladder}/{who.rung} does not take this size")
     verdicts = [judge(case, got, want, on_gpu, who.precision) for got in (first, second)]
@@ -116,14 +118,14 @@ def judge(case: Case, got: list[Any], want: list[Any], on_gpu: bool = False, pre
     xp: Any = np
     if on_gpu and sum(w.size for w in want if w is not None) > 1 << 20:
         import cupy as xp
-    largest = max((a.size for a in case.shape.arrays), default=1)
-    return check.judge(got, want, case.dtype, case.length, largest, kinked, xp, case.way == "backward", precision)
+    largest = max((a.size for a in case.shape.arrays), default=1) if case.way != "step" else 0  # no parameter meets another
+    return check.judge(got, want, case.dtype, case.length, largest, kinked, xp, case.way != "forward", precision)
 
 
 def memory_needed(case: Case, device: str) -> int:
     """Bytes at the height of one case: inputs, outputs and gradients in its dtype, and the reference in float64 beside them."""
     plain = case.input_bytes + max(case.cost.bytes - case.input_bytes, 0)
-    return int((3 if case.way == "forward" else 5) * plain + (8 / _dtypes.as_dtype(case.dtype).itemsize) * 3 * plain)
+    return int((5 if case.way == "backward" else 3) * plain + (8 / _dtypes.as_dtype(case.dtype).itemsize) * 3 * plain)
 
 
 def measure(
@@ -267,6 +269,8 @@ def recheck(who: Contestant, case: Case, again: Any, seed: int, want_again: list
     """After timing: the code on fresh inputs; and, where a graph was timed, what that very graph writes when it runs once more over NaN."""
     try:
         verdict, _ = verify(who, case, again, seed, want_again, clock.device == "cuda")
+        if verdict.ok and runner.steps:
+            return restarted(who, case, runner, timed, want, clock)
         if verdict.ok and timed.how == "graph" and runner.wipe is not None:
             for raw in timed.outputs:
                 runner.wipe(raw)
@@ -279,6 +283,23 @@ def recheck(who: Contestant, case: Case, again: Any, seed: int, want_again: list
         return verdict
     except Exception as error:
         return check.Judgement(False, math.inf, math.inf, _line(error))
+
+
+def restarted(who: Contestant, case: Case, runner: Any, timed: clocks.Timed, want: list[Any], clock: Any) -> check.Judgement:
+    """The very optimiser that was timed, from the start again: some steps against the reference, and what its graph makes of the start
+    against as many single steps."""
+    on_gpu = clock.device == "cuda"
+    verdict = judge(case, runner.collect(runner.outcome()), want, on_gpu, who.precision)
+    if not verdict.ok or timed.how != "graph":
+        return verdict
+    runner.steps[0].restart()
+    timed.once()
+    clock.synchronize()
+    got = runner.collect(timed.outputs[0])
+    alone = runner.collect(runner.outcome(-(-timed.count // len(runner.calls))))  # the first copy of the parameters has had so many
+    if not all(np.isfinite(a.astype(np.float64)).all() for a in alone):
+        return check.Judgement(False, math.inf, math.inf, "the steps of a graph end in values that are not finite")
+    return judge(case, got, alone, on_gpu, who.precision)
 
 
 def peak(ceilings: dict[str, Any], case: Case) -> float:
@@ -453,7 +474,7 @@ def main(arguments: list[str]) -> int:
 
 
 def ladders_of(op: type[Op]) -> list[str]:
-    return [*contestants.ladders(op, "forward"), *contestants.ladders(op, "backward")]
+    return [name for way in contestants.ways(op) for name in contestants.ladders(op, way)]
 
 
 def method(device: str, seconds: float) -> dict[str, Any]:
@@ -491,7 +512,7 @@ def run(
         players: list[Contestant] = [Gpudl(device, sanitize=sanitize)]
         if rungs and device != "cpu":
             players += contestants.rungs(case, device, sanitize, last=2 if case.cost.flops > SLOW else 0)
-        players += others
+        players += [o for o in others if case.way in o.ways]
         for row in measure(case, players, clock, ceiling, seconds, l2=l2, timing=timing):
             record.add(row)
             if not quiet and not (row["status"] == "skipped" and row["opponent"]):

@@ -93,7 +93,7 @@ def overall(rows: list[dict[str, Any]]) -> str:
            "sizes; a difference within the noise floor, or whose 99% interval holds 1x, counts as a tie.</p>"]  # fmt: skip
     body: list[list[Any]] = []
     for family in dict.fromkeys(r["family"] for r in rows):
-        for way in ("forward", "backward"):
+        for way in ("forward", "backward", "step"):
             mine = [r for r in rows if r["family"] == family and r["way"] == way]
             for name, m in ops.means(mine).items():
                 word = "tie" if m["faster"] == m["slower"] else "faster" if m["faster"] > m["slower"] else "slower"
@@ -111,11 +111,11 @@ def drawn(data: dict[str, Any], folder: Path | None) -> str:
     found = []
     if ceilings.get("copy_gb_s"):
         for family in dict.fromkeys(r["family"] for r in rows):
-            found.append(pictures.roofline([r for r in rows if r["family"] == family and r["way"] == "forward"], ceilings, family, folder))
+            found.append(pictures.roofline([r for r in rows if r["family"] == family and r["way"] != "backward"], ceilings, family, folder))
     bars = [pictures.ratio_bars(rows, name, folder) for name in ("torch", "torch channels_last", "torch graph", "numpy", "jax") if name in ops.means(rows)]
     ladders = [pictures.ladder_bars(data["rows"], name, folder) for name in dict.fromkeys(r["ladder"] for r in rows if r.get("ladder"))]
-    out = "<h2>Rooflines</h2><p>Each point is one size, forward. Lines: what this machine reached in the same run. Points above the slanted line are sizes "
-    out += "that fit in a cache.</p><div class=pictures>" + "".join(f"<div>{p}</div>" for p in found if p) + "</div>"
+    out = "<h2>Rooflines</h2><p>Each point is one size, forward, or a step of an optimiser. Lines: what this machine reached in the same run. "
+    out += "Points above the slanted line are sizes that fit in a cache.</p><div class=pictures>" + "".join(f"<div>{p}</div>" for p in found if p) + "</div>"
     out += "<h2>Bars</h2><p>The ops that make up most of a training step: geometric mean over their sizes; the thin line spans the worst and the "
     out += "best size.</p><div class=pictures>" + "".join(f"<div>{p}</div>" for p in [*bars, *ladders] if p) + "</div>"
     return out

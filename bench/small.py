@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bench import ops, records, shapes
-from bench.contestants import Case, Gpudl, ladders
+from bench.contestants import Case, Gpudl, ladders, ways
 from gpudl import kernels
 
 ELEMENTS = 20_000
@@ -27,11 +27,11 @@ def work(names: list[str], sizes: int) -> Iterator[tuple[str, str, Case]]:
     seen: set[str] = set()
     for op in ops.registry().values():
         small = [s for s in shapes.own(op) if s.elements <= ELEMENTS]
-        for way in ("forward", "backward"):
+        for way in ways(op):
             for ladder in ladders(op, way):
                 if ladder in seen or (names and ladder not in names):
                     continue
-                taken = [Case(op, s, way) for s in small if way == "forward" or ops.differentiable(op, s)]
+                taken = [Case(op, s, way) for s in small if way != "backward" or ops.differentiable(op, s)]
                 if taken:
                     seen.add(ladder)
                 for rung in kernels.ladder(ladder):

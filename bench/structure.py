@@ -91,7 +91,7 @@ def describe(case: Case, ladder: str, rung: str) -> dict[str, Any]:
         return {}
     first = found[0]
     row |= {"launches": len(found), "grid": first["grid"], "block": first["block"], "traffic": first["traffic"]}
-    row["floor"] = case.cost.bytes if case.way == "forward" else None
+    row["floor"] = case.cost.bytes if case.way != "backward" else None
     row |= resources(kernel, first)
     return row
 
@@ -113,11 +113,11 @@ def table(device_cases: dict[str, Case], seconds: float = math.inf) -> list[dict
 def one_case_per_ladder(registry: dict[str, Any], dtype: str = "float32") -> dict[str, Case]:
     """For each ladder the first op that launches it, at the first of its sizes that is neither tiny nor large."""
     from bench import shapes
-    from bench.contestants import ladders
+    from bench.contestants import ladders, ways
 
     found: dict[str, Case] = {}
     for op in registry.values():
-        for way in ("forward", "backward"):
+        for way in ways(op):
             for name in ladders(op, way):
                 if name not in found:
                     grid = shapes.grid(op)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import gpudl
-from bench import check, clocks, contestants, ops, records, shapes, stats
-from bench.contestants import Case, Gpudl, Torch
+from bench import check, clocks, contestants, ops, optimisers, records, shapes, stats
+from bench.contestants import Case, Gpudl, Torch, TorchStep
 from gpudl import kernels
 from gpudl.autograd import Cost, Op, Sample
 from gpudl.kernels import Kernel, ceil_div, ladder
@@ -286,7 +286,7 @@ def test_every_op_of_the_registry_has_sizes_and_a_cost():
 IN_PART = {"gather", "nll_loss", "take_along", "index_copy", "index_write"}
 
 
-@pytest.mark.parametrize("name", [n for n in ops.registry() if n not in IN_PART])
+@pytest.mark.parametrize("name", [n for n in ops.registry() if n not in IN_PART and n not in optimisers.REGISTRY])
 def test_a_cost_counts_every_input_and_every_output(name):
     """Inputs once, outputs once; small parameters may be left out, and a mask or places that backward needs may be counted."""
     op = ops.registry()[name]
@@ -320,6 +320,129 @@ def test_opponents_compute_what_gpudl_computes():
         for way in ("forward", "backward") if ops.differentiable(op, shape) else ("forward",):
             for row in ops.measure(Case(op, shape, way), players, Instant(), seconds=0.0, timing=False):
                 assert row["status"] in ("checked", "skipped"), row
+
+
+# ----------------------------------------------------------------------------------------------------------------------- optimisers
+def step_of(name, *lists, **options):
+    lists = lists or ((5, 7), (1,), (4, 3))
+    arrays = [shapes.A(s) for s in lists]
+    return Case(optimisers.REGISTRY[name], shapes.shape("some", arrays, list(arrays), grad=False, lr=0.01, **options), "step")
+
+
+def test_lists_of_parameters_and_what_a_step_moves():
+    sizes = {name: (len(found), sum(map(math.prod, found))) for name, found, _ in optimisers.LISTS}
+    assert sizes["ResNet-18"] == (62, 11_689_512) and sizes["LeNet"] == (10, 61_706) and sizes["25M in one"] == (1, 25_000_000)
+    bytes_each = {(n, *c.shape.kwargs): c.cost.bytes / (c.shape.elements / 2) for n in optimisers.REGISTRY for c in ops.cases([n], "cuda")}
+    assert bytes_each == {("sgd", "lr"): 12, ("sgd", "lr", "momentum"): 20, ("adam", "lr"): 28, ("adamw", "lr", "weight_decay"): 28,
+                          ("rmsprop", "lr"): 20, ("adagrad", "lr"): 20}  # fmt: skip
+    assert all(c.way == "step" for c in ops.cases(optimisers.REGISTRY, "cpu"))
+    assert all(ops.ladders_of(o) == list(o.ladders) and o.ladders[0] in kernels.ladders() for o in optimisers.REGISTRY.values())
+    assert max(c.cost.bytes for c in ops.cases(["adam"], "cpu")) < 28 * 5e6  # what is larger takes seconds a step on a CPU
+
+
+@pytest.mark.parametrize("name", list(optimisers.REGISTRY))
+def test_optimisers_of_pytorch_are_right_and_have_the_same_state(name):
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    case = step_of(name, **optimisers.REGISTRY[name].variants[-1])
+    players = [o for o in contestants.opponents("cpu") if "step" in o.ways]
+    rows = ops.measure(case, [Gpudl("cpu"), *players], Instant(), {"copy_gb_s": 10.0, "fma_tflop_s": 0.1}, seconds=0.0)
+    status = {r["contestant"]: r["status"] for r in rows}
+    assert status == dict.fromkeys(("gpudl", "torch fused", "torch foreach", "torch plain"), "ok") | ({"torch fused": "skipped"} if name == "rmsprop" else {})
+    ours = next(r for r in rows if not r["opponent"])
+    assert ours["way"] == "step" and ours["family"] == "optimiser" and ours["bound"] == "memory" and ours["bytes"] == case.cost.bytes
+    assert set(ours["against"]) == {n for n, s in status.items() if s == "ok"} - {"gpudl"}
+    json.dumps(records.plain(ours), allow_nan=False)
+
+
+def test_an_op_has_no_optimisers_among_its_opponents(monkeypatch, tmp_path):
+    monkeypatch.setattr(ops, "clock_for", lambda device: Instant())
+    monkeypatch.setattr("bench.ceilings.measure", lambda device: {"copy_gb_s": 1.0, "fma_tflop_s": 1.0})
+    assert ops.main(["relu", "adam", "--shape", "lenet", "--seconds", "0", "--device", "cpu", "--out", str(tmp_path / "r.json")]) == 0
+    who = {op: {r["contestant"] for r in records.load(tmp_path / "r.json")["rows"] if r["op"] == op} for op in ("relu", "adam")}
+    assert "gpudl" in who["relu"] & who["adam"] and not {n for n in who["relu"] if n in ("torch fused", "torch foreach")}
+    assert "torch" not in who["adam"] and "numpy" not in who["adam"]
+
+
+SPOILT = {  # what is wrong: what is replaced in the right kernel, and by what
+    "right": ("", ""),
+    "nan": ("p[i] = T(x - lr * g);", "p[i] = i == 3 ? T(0) / T(0) * x : T(x - lr * g);"),
+    "stale": ("p[i] = T(x - lr * g);", ""),
+    "dropped_tail": ("i < chunk.elements", "i < chunk.elements - 1"),
+    "sign": ("x - lr * g", "x + lr * g"),
+    "forgets": ("buf[i] = T(b);", ""),  # right at the first step, and wrong from the second on
+    "state_unset": ("chunk.first ? g : momentum * acc_t(buf[i]) + keep * g", "acc_t(0) / acc_t(0) * buf[i]"),
+    "weaker": ("x - lr * g", "x - acc_t(0.999) * lr * g"),  # a thousandth of an update
+}
+
+
+@pytest.mark.emulator
+def test_wrong_optimisers_get_no_speed(monkeypatch, tmp_path):
+    monkeypatch.setattr(kernels, "_ladders", dict(kernels._ladders))
+    source = (kernels.FOLDER / "sgd" / "step" / "01_multi_tensor.cu").read_text()
+    rungs = []
+    for name, (old, new) in SPOILT.items():
+        assert old in source
+        (tmp_path / f"{name}.cu").write_text(source.replace(old, new) if old else source)
+        rungs.append(Kernel(str(tmp_path / f"{name}.cu"), grid=lambda chunks: chunks, block=256, BLOCK=256, CHUNK=8192))
+    ladder("sgd.step", *rungs, choose=lambda n: "right")
+    case = step_of("sgd", (33, 5), (1,), (70,), momentum=0.9)
+    rows = ops.measure(case, [Gpudl("emulator"), *contestants.rungs(case, "emulator")], Instant(), seed=3)
+    assert {r.get("rung", ""): r["status"] for r in rows} == {"": "checked", **dict.fromkeys(SPOILT, "wrong"), "right": "checked"}
+    assert all("ms" not in r and "WRONG" in ops.line(r) for r in rows if r["status"] == "wrong") and ops.exit_code(rows) == 1
+
+
+@pytest.mark.parametrize("missed", [0, 1])
+def test_a_graph_must_end_where_as_many_steps_end(missed):
+    """The very optimiser that was timed is checked: here its graph leaves out a step, as one that baked in what should follow would."""
+    case, who, seed = step_of("adam"), Gpudl("cpu"), 5
+    sample = case.inputs(seed)
+    want = contestants.reference(case, sample, seed)
+    runner = who.runner(case, sample, seed, copies=2)
+    calls = [runner.calls[i % 2] for i in range(7)]
+    timed = clocks.Timed(lambda: [call() for call in calls[missed:]], 7, [call() for call in calls], "graph")
+    verdict = ops.recheck(who, case, sample, seed, want, runner, timed, want, Instant())
+    assert verdict.ok == (missed == 0), verdict.why
+    runner.steps[0].raw[0]._array[0, 0] = np.nan  # whatever it was left in, it is started anew
+    assert ops.restarted(who, case, runner, timed, want, Instant()).ok == (missed == 0)
+
+
+def test_an_optimiser_that_turns_wrong_while_it_is_timed_gets_no_speed():
+    class Ageing(Gpudl):
+        def step(self, case, sample, dtype=None):
+            made = super().step(case, sample, dtype)
+            real, done = made.step, []
+            made.step = lambda: done.append(real()) or (len(done) > 12 and made.raw[0]._array.fill(0.5))
+            return made
+
+    case = step_of("sgd")
+    rows = ops.measure(case, [Ageing("cpu")], Instant(), seconds=0.0)
+    assert [r["status"] for r in rows] == ["wrong"] and "after it was timed" in rows[0]["reason"] and "ms" not in rows[0]
+
+
+def test_cases_of_optimisers_reach_the_other_commands(tmp_path):
+    from bench import small, structure, tune
+
+    case = step_of("adam", (8193,), (5,))
+    (name,) = tune.tunable(case, ["adam.step"]).values()
+    assert "n=8192..r" in name and "states=2" in name
+    found = {(entry[0], entry[2].op.name) for entry in small.work(["adam.step", "sgd.step"], 1)}
+    assert found == {("adam.step", "adam"), ("sgd.step", "sgd")}
+    assert structure.one_case_per_ladder(ops.registry())["rmsprop.step"].way == "step"
+    (entry,) = structure.launches(case, "adam.step", "02_vector")
+    assert entry["grid"][0] == 3 and entry["traffic"] >= 28 * 8198
+    from bench import gpu, report
+
+    headline = next(p for p in gpu.parts(tmp_path, False) if p.name == "headline")
+    assert {"adam", "sgd"} <= set(headline.command)
+    rows = [row(1.0, "adam", family="optimiser", way="step", against={"torch fused": {"ratio": 1.5, "low": 1.4, "high": 1.6, "word": "faster"}})]
+    assert "1.50x" in report.overall(rows)
+
+
+def test_a_compiled_step_is_compiled_for_few_copies():
+    pytest.importorskip("torch")
+    with pytest.raises(NotImplementedError, match="60 copies"):
+        TorchStep(how="foreach", mode="compile").runner(step_of("adam"), step_of("adam").inputs(0), 0, copies=60)
 
 
 # -------------------------------------------------------------------------------------------------------------------------- records
@@ -620,7 +743,7 @@ def test_the_path_of_a_gpu_is_rehearsed(tmp_path):
 
     env = {**os.environ, "GPUDL_BENCH_REHEARSAL": "1", "PYTHONPATH": str(records.ROOT)}
     out = tmp_path / "r.json"
-    command = [sys.executable, "-m", "bench", "softmax", "--device", "cuda", "--seconds", "0", "--no-opponents", "--out", str(out)]
+    command = [sys.executable, "-m", "bench", "softmax", "adam", "--device", "cuda", "--seconds", "0", "--no-opponents", "--out", str(out)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=records.ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     data = records.load(out)
@@ -628,6 +751,7 @@ def test_the_path_of_a_gpu_is_rehearsed(tmp_path):
     assert data["rehearsal"] and {r["status"] for r in rows} == {"checked"} and not any("ms" in r for r in rows)
     assert {r.get("launch") for r in rows} == {"graph"} and {r.get("cache") for r in rows} >= {"cold", "warm"}
     assert {r.get("rung") for r in rows} >= {None, "01_naive", "02_warp_row"}
+    assert {r.get("rung") for r in rows if r["op"] == "adam"} == {None, *(k.name for k in kernels.ladder("adam.step"))}
 
 
 def test_a_page_of_a_gpu_has_ladders_and_fills_the_kernels_columns(tmp_path):
