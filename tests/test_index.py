@@ -372,3 +372,53 @@ def test_sorting(device: str) -> None:
         t = gpudl.tensor(np.array([1, 0, 1]), dtype=dtype, device=device)
         assert t.argsort().tolist() == [1, 0, 2] and t.sort().values.dtype == t.dtype
     assert gpudl.tensor(3.0, device=device).sort().indices.item() == 0
+
+
+# ------------------------------------------------------------------------------------------- copies, tensors without dimensions, sources
+COPIES: list[Callable[[gpudl.Tensor], gpudl.Tensor]] = [
+    lambda x: x.roll(0, 0), lambda x: x.roll((0, 5), (0, 1)), lambda x: x.roll(3), lambda x: x.repeat(2, 1), lambda x: x.repeat(1, 1),
+    lambda x: x.tile((3, 1, 1)), lambda x: x.repeat_interleave(2, 0), lambda x: x.repeat_interleave(1), lambda x: x.diag(), lambda x: x.diff(n=0),
+    lambda x: F.pad(x[None], (0, 0), "reflect"), lambda x: F.pad(x[None], (0, 0), "replicate"), lambda x: F.pad(x[None], (0, 0), "circular"),
+    lambda x: F.pixel_shuffle(x[None, None], 1), lambda x: F.pixel_unshuffle(x[None, None], 1), lambda x: F.channel_shuffle(x[None, None], 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("k", range(len(COPIES)))
+def test_what_is_promised_to_be_a_copy_is_one_for_the_smallest_shape_too(k: int) -> None:
+    x = gpudl.tensor([[2.0]])
+    y = COPIES[k](x)
+    y += 1  # neither of a view nor of elements that share memory
+    assert x.item() == 2 and (y == 3).all()
+
+
+def test_tensors_without_dimensions(device: str) -> None:
+    x, i = gpudl.tensor(2.0, device=device, requires_grad=True), gpudl.tensor(0, device=device)
+    s = gpudl.tensor(5.0, device=device)
+    assert x.movedim(0, -1).item() == 2 and x.scatter(0, i, s).item() == 5 and x.scatter(-1, i, 7.0).item() == 7
+    assert x.index_add(0, i, s, alpha=2).item() == 12 and x.index_copy(0, i, s).item() == 5
+    x.scatter_add(0, i, x).backward()
+    assert x.grad is not None and x.grad.item() == 2
+    for cut in (
+        lambda t: t.unbind(), lambda t: t.split(1), lambda t: t.chunk(1), lambda t: t.tensor_split(1), lambda t: t.narrow(0, 0, 1), lambda t: t.roll(1, 0),
+        lambda t: t.repeat_interleave(2, 0), lambda t: t.take_along_dim(i, 0), lambda t: t.diag_embed(),
+    ):  # fmt: skip
+        with pytest.raises(IndexError, match=r"^\w+: the tensor has 0 dimension"):
+            cut(x)
+
+
+def test_index_add_takes_no_source_of_another_shape(device: str) -> None:
+    x, i = gpudl.zeros(3, 3, device=device), gpudl.tensor([0, 1], device=device)
+    for shape in ((3, 2), (6,), (1, 3), (2, 2)):
+        with pytest.raises(ValueError, match=r"index_add: index is \(2,\) and source is"):
+            x.index_add(0, i, gpudl.ones(shape, device=device))
+    with pytest.raises(TypeError, match=r"index_add: input is float32 and source is float64"):
+        x.index_add(0, i, gpudl.ones(2, 3, dtype=gpudl.float64, device=device))
+    for bad in (i.float(), i[None]):
+        with pytest.raises(IndexError, match="index_add: index is"):
+            x.index_add(0, bad, gpudl.ones(2, 3, device=device))
+    assert not x.any()
+
+
+def test_cov_of_one_variable_has_no_dimensions() -> None:
+    row = gpudl.tensor([[1.0, 2.0, 6.0]])
+    assert gpudl.cov(row).shape == () and gpudl.cov(row).item() == gpudl.cov(row[0]).item() == 7 and gpudl.cov(row.T).shape == (3, 3)

@@ -70,6 +70,7 @@ from gpudl.ops import (
     softsign,
     tanh,
 )
+from gpudl.ops.copy import fresh
 from gpudl.ops.dropout import _channels
 from gpudl.ops.index import rows
 
@@ -247,7 +248,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """The channels of (N, C, ...) dealt out again: the first of each group, then the second of each, ... ShapeError unless groups divides C."""
     if input.ndim < 3 or groups < 1 or input.shape[1] % groups:
         raise ShapeError(f"channel_shuffle: input is {tuple(input.shape)} and groups {groups}; (N, C, ...) with C divisible by groups is needed")
-    return input.unflatten(1, (groups, input.shape[1] // groups)).transpose(1, 2).flatten(1, 2)
+    return fresh(input.unflatten(1, (groups, input.shape[1] // groups)).transpose(1, 2).flatten(1, 2), input)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:

@@ -36,8 +36,13 @@ def numpy_names(function: F) -> F:
     return wrapped  # type: ignore[return-value]
 
 
-def axis(op: str, dim: Any, ndim: int) -> int:
-    """A dimension from 0 from one that may count from the end; a 0-d tensor has the dimensions 0 and -1, as in PyTorch."""
+def axis(op: str, dim: Any, ndim: int, least: int = 0) -> int:
+    """A dimension from 0 from one that may count from the end; a 0-d tensor has the dimensions 0 and -1, as in PyTorch.
+
+    IndexError for a dim out of range, and for a tensor of fewer than `least` dimensions.
+    """
+    if ndim < least:
+        raise IndexError(f"{op}: the tensor has {ndim} dimension(s); at least {least} is needed")
     if isinstance(dim, (bool, np.bool_)) or not isinstance(dim, (int, np.integer)):
         raise TypeError(f"{op}: dim must be an integer, not {type(dim).__name__} {dim!r}")
     bound = max(ndim, 1)

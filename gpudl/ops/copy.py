@@ -89,6 +89,11 @@ def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     return Cast.apply(input, dtype=input.dtype)
 
 
+def fresh(out: Tensor, input: Tensor) -> Tensor:
+    """`out`, or a copy of it where it is input itself or a view of it: of a result that is promised to be a copy."""
+    return clone(out) if out._storage is input._storage else out
+
+
 def to(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False, copy: bool = False) -> Tensor:
     """The tensor with another dtype, on another device, or both; itself where nothing changes (unless copy=True). Differentiable.
 

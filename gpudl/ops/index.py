@@ -22,7 +22,7 @@ from gpudl._tensor import Tensor, wrap
 from gpudl.autograd import Cost, Op, Sample, no_grad
 from gpudl.kernels import Kernel, Step, ceil_div, ladder
 from gpudl.ops._common import axis, check_tensor, constant, numpy_names
-from gpudl.ops.copy import clone
+from gpudl.ops.copy import clone, fresh
 from gpudl.ops.elementwise import is_flat
 from gpudl.ops.reduce import ValuesIndices
 from gpudl.ops.view import inverse, reshape, unsqueeze
@@ -487,10 +487,10 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The diagonal of a matrix; of a vector, the square matrix with that diagonal."""
+    """A copy of the diagonal of a matrix (`diagonal` gives a view); of a vector, the square matrix with that diagonal."""
     check_tensor("diag", input=input)
     if input.ndim == 2:
-        return Diagonal.apply(input, offset=int(diagonal), dim1=0, dim2=1)
+        return clone(Diagonal.apply(input, offset=int(diagonal), dim1=0, dim2=1))
     if input.ndim != 1:
         raise ShapeError(f"diag: the input is {tuple(input.shape)}; 1 or 2 dimensions are needed")
     n = input.shape[0] + abs(diagonal)
@@ -746,7 +746,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     check_tensor("take_along_dim", input=input, indices=indices)
     if dim is None:
         return _gather("take_along_dim", input.reshape(-1), 0, indices.reshape(-1))
-    at = axis("take_along_dim", dim, input.ndim)
+    at = axis("take_along_dim", dim, input.ndim, least=1)
     if indices.ndim != input.ndim:
         raise ShapeError(
             f"take_along_dim: input is {tuple(input.shape)} and indices {tuple(indices.shape)}; equally many dimensions are needed"
@@ -774,6 +774,10 @@ def scatter_(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: 
     if (src is None) == (value is None):
         raise TypeError("scatter: give src (a Tensor or a number) or value (a number), one of the two")
     src = value if src is None else src
+    check_tensor("scatter", input=input, index=index)
+    if not input.ndim:
+        scatter_(input.reshape(1), dim, *[t.reshape(-1) if isinstance(t, Tensor) else t for t in (index, src)])
+        return input
     seen, line, at = _gathered("scatter", input, dim, index)
     write_(seen, line, _source("scatter", input, index, src), at=at, count=1, full=True)
     return input
@@ -782,6 +786,9 @@ def scatter_(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: 
 @numpy_names
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """A copy of input with src[i, j, k] added to y[i, index[i, j, k], k] for dim = 1, and so on; repeats add up."""
+    check_tensor("scatter_add", input=input, index=index, src=src)
+    if not input.ndim:
+        return scatter_add(input.reshape(1), dim, index.reshape(-1), src.reshape(-1)).reshape(())
     seen, line, at = _gathered("scatter_add", input, dim, index)
     added = Put.apply(_source("scatter_add", input, index, src), line, shape=tuple(seen.shape), at=at, count=1, full=True)
     if seen.shape != input.shape:
@@ -792,12 +799,29 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
 @numpy_names
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
-    """A copy of input with alpha * source added at the places `index` (1-D) of axis dim; repeats add up."""
+    """A copy of input with alpha * source added at the places `index` (1-D) of axis dim; repeats add up.
+
+    source: input's dtype and shape, but at dim as many as index has. IndexError for an index outside [0, n), ShapeError for another source.
+    """
     check_tensor("index_add", input=input, index=index, source=source)
-    at = axis("index_add", dim, input.ndim)
-    line = flat([(at, index, input.shape[at], at)], input.device, "index_add")
+    if not input.ndim:
+        return index_add(input.reshape(1), dim, index.reshape(-1), source.reshape(-1), alpha=alpha).reshape(())
+    at, line = _rows("index_add", input, dim, index, source)
     added = Put.apply(source, line, shape=tuple(input.shape), at=at, count=1, full=False)
     return input + (added if alpha == 1 else added * alpha)
+
+
+def _rows(op: str, input: Tensor, dim: int, index: Tensor, source: Tensor) -> tuple[int, Tensor]:
+    """(axis, checked index) for a source of as many slices of input as index has."""
+    at = axis(op, dim, input.ndim)
+    if index.dtype not in (int64, _dtypes.int32) or index.ndim > 1:
+        raise IndexError(f"{op}: index is {index.dtype} {tuple(index.shape)}; a 1-D integer tensor is needed")
+    wanted = (*input.shape[:at], index.numel(), *input.shape[at + 1 :])
+    if tuple(source.shape) != wanted:
+        raise ShapeError(f"{op}: index is {tuple(index.shape)} and source is {tuple(source.shape)}; with a 1-D index it must be {wanted}")
+    if source.dtype != input.dtype:
+        raise DtypeError(f"{op}: input is {input.dtype} and source is {source.dtype}; the dtypes must be equal. Convert one with .to()")
+    return at, flat([(at, index.reshape(-1), input.shape[at], at)], input.device, op)
 
 
 def _source(op: str, input: Tensor, index: Tensor, src: Any) -> Tensor:
@@ -816,17 +840,9 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     source: input's dtype and shape, but at dim as many as index has. IndexError for an index outside [0, n), ShapeError for another source.
     """
     check_tensor("index_copy", input=input, index=index, source=source)
-    at = axis("index_copy", dim, input.ndim)
-    wanted = (*input.shape[:at], index.numel(), *input.shape[at + 1 :])
-    if index.ndim > 1 or tuple(source.shape) != wanted:
-        raise ShapeError(
-            f"index_copy: index is {tuple(index.shape)} and source is {tuple(source.shape)}; with a 1-D index it must be {wanted}"
-        )
-    if source.dtype != input.dtype:
-        raise DtypeError(
-            f"index_copy: input is {input.dtype} and source is {source.dtype}; the dtypes must be equal. Convert one with .to()"
-        )
-    line = flat([(at, index.reshape(-1), input.shape[at], at)], input.device, "index_copy")
+    if not input.ndim:
+        return index_copy(input.reshape(1), dim, index.reshape(-1), source.reshape(-1)).reshape(())
+    at, line = _rows("index_copy", input, dim, index, source)
     return write_(clone(input), line, source, at=at, count=1, full=False)
 
 
@@ -912,7 +928,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """input[..., start : start + length, ...] at axis dim; a view. IndexError or ShapeError out of range."""
     check_tensor("narrow", input=input)
-    at = axis("narrow", dim, input.ndim)
+    at = axis("narrow", dim, input.ndim, least=1)
     first = int(start)
     n = input.shape[at]
     if not -n <= first <= n:
@@ -938,14 +954,14 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along dim as a tuple; views."""
     check_tensor("unbind", input=input)
-    at = axis("unbind", dim, input.ndim)
+    at = axis("unbind", dim, input.ndim, least=1)
     return tuple(select(input, at, i) for i in range(input.shape[at]))
 
 
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of that size along dim (the last may be smaller), or of the sizes in a list; views. ShapeError where the list does not add up."""
     check_tensor("split", tensor=tensor)
-    at = axis("split", dim, tensor.ndim)
+    at = axis("split", dim, tensor.ndim, least=1)
     n = tensor.shape[at]
     if isinstance(split_size_or_sections, (int, np.integer)):
         size = int(split_size_or_sections)
@@ -966,7 +982,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     check_tensor("chunk", input=input)
     if chunks <= 0:
         raise RuntimeError(f"chunk: chunks must be positive, not {chunks}")
-    at = axis("chunk", dim, input.ndim)
+    at = axis("chunk", dim, input.ndim, least=1)
     n = input.shape[at]
     return split(input, max(ceil_div(n, chunks), 1), at) if n else split(input, [0] * chunks, at)
 
@@ -1106,7 +1122,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             raise ShapeError(f"pad: mode {mode!r} with widths ({a}, {b}) needs more elements than dimension {d} of size {n} has")
         if a or b:
             out = Take.apply(out, wrap(_mirror(mode, n, a, b, out.device), out.device), at=d, count=1, full=False)
-    return out
+    return clone(out) if out is input else out
 
 
 @functools.lru_cache(maxsize=256)
@@ -1207,18 +1223,19 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """A copy shifted along dims, what falls off one end coming back at the other; without dims along the flattened tensor."""
     check_tensor("roll", input=input)
     if dims is None:
-        return roll(input.reshape(-1), shifts, 0).reshape(input.shape)
+        return fresh(roll(input.reshape(-1), shifts, 0).reshape(input.shape), input)
     steps = [shifts] if isinstance(shifts, (int, np.integer)) else list(shifts)
     named = [dims] if isinstance(dims, (int, np.integer)) else list(dims)
     if len(steps) != len(named):
         raise ShapeError(f"roll: {len(steps)} shifts for {len(named)} dims; equally many are needed")
+    out = input
     for s, d in zip(steps, named, strict=True):
-        at = axis("roll", d, input.ndim)
+        at = axis("roll", d, input.ndim, least=1)
         n = input.shape[at]
         if n and s % n:
             cut = n - s % n
-            input = cat([_part(input, at, cut, n), _part(input, at, 0, cut)], at)
-    return input
+            out = cat([_part(out, at, cut, n), _part(out, at, 0, cut)], at)
+    return fresh(out, input)
 
 
 def repeat(input: Tensor, *repeats: Any) -> Tensor:
@@ -1231,7 +1248,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     pairs = [m for n in shape for m in (1, n)]
     wide = [m for r, n in zip(times, shape, strict=True) for m in (r, n)]
     out = input.reshape(pairs).expand(wide).reshape([r * n for r, n in zip(times, shape, strict=True)])
-    return clone(out) if all(r == 1 for r in times) else out
+    return fresh(out, input)
 
 
 def tile(input: Tensor, *dims: Any) -> Tensor:
@@ -1246,14 +1263,14 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None) -> Te
     check_tensor("repeat_interleave", input=input)
     if dim is None:
         return repeat_interleave(input.reshape(-1), repeats, 0)
-    at = axis("repeat_interleave", dim, input.ndim)
+    at = axis("repeat_interleave", dim, input.ndim, least=1)
     n = input.shape[at]
     if isinstance(repeats, Tensor):
         counts = np.broadcast_to(repeats.device.to_host(repeats._array), (n,))
         return Take.apply(input, flat([(at, np.repeat(np.arange(n), counts), n, at)], input.device), at=at, count=1, full=False)
     shape = tuple(input.shape)
     out = unsqueeze(input, at + 1).expand(*shape[: at + 1], int(repeats), *shape[at + 1 :])
-    return out.reshape(*shape[:at], n * int(repeats), *shape[at + 1 :])
+    return fresh(out.reshape(*shape[:at], n * int(repeats), *shape[at + 1 :]), input)
 
 
 _triangles: dict[Any, Any] = {}

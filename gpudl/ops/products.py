@@ -128,7 +128,10 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = Non
 
 
 def cov(input: Tensor, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Tensor:
-    """The covariances of the rows (variables) of a matrix whose columns are observations; a vector is one variable. NotImplementedError for weights."""
+    """The covariances of the rows (variables) of a matrix whose columns are observations; of one variable (a row, a vector) a 0-d tensor.
+
+    NotImplementedError for weights.
+    """
     check_tensor("cov", input=input)
     for name, given in (("fweights", fweights), ("aweights", aweights)):
         if given is not None:
@@ -139,7 +142,7 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Any = None, aweights: A
     rows = rows if rows.is_floating_point() else rows.float()
     off = sub(rows, mean(rows, 1, True))
     out = mul(matmul(off, off.mT), 1 / max(rows.shape[1] - correction, 0)) if rows.shape[1] > correction else mul(matmul(off, off.mT), float("nan"))
-    return out if input.ndim == 2 else reshape(out)
+    return reshape(out) if rows.shape[0] == 1 else out
 
 
 def corrcoef(input: Tensor) -> Tensor:

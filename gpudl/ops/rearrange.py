@@ -12,6 +12,7 @@ from gpudl import _creation, _dtypes
 from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor, as_shape
 from gpudl.ops._common import axis, check_tensor, numpy_names
+from gpudl.ops.copy import fresh
 from gpudl.ops.elementwise import add, clamp, floor, mul, sub, where
 from gpudl.ops.index import argsort, cat, diag, flip, gather, narrow, nonzero, scatter_add, sort, split, stack
 from gpudl.ops.reduce import ValuesIndices
@@ -43,7 +44,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Cut along dim into so many parts of sizes that differ by at most 1, or before the indices; views."""
     check_tensor("tensor_split", input=input)
-    at = axis("tensor_split", dim, input.ndim)
+    at = axis("tensor_split", dim, input.ndim, least=1)
     n = input.shape[at]
     if isinstance(indices_or_sections, int):
         if indices_or_sections < 1:
@@ -141,7 +142,7 @@ def argwhere(input: Tensor) -> Tensor:
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Square matrices with the last axis of the input on their diagonals, zeros elsewhere; the new axes are dim1 and dim2."""
     check_tensor("diag_embed", input=input)
-    n = input.shape[-1]
+    n = input.shape[axis("diag_embed", -1, input.ndim, least=1)]
     size = n + abs(offset)
     a, b = axis("diag_embed", dim1, input.ndim + 1), axis("diag_embed", dim2, input.ndim + 1)
     if a == b:
@@ -215,7 +216,7 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None
         m = x.shape[at]
         late, early = narrow(x, at, 1, m - 1), narrow(x, at, 0, m - 1)
         x = late.ne(early) if x.dtype == _dtypes.bool_ else sub(late, early)
-    return x
+    return fresh(x, input)
 
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:

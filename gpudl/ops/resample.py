@@ -13,6 +13,7 @@ from gpudl import _creation
 from gpudl._errors import DtypeError, ShapeError
 from gpudl._tensor import Tensor, as_shape, wrap
 from gpudl.ops._common import check_float, check_tensor
+from gpudl.ops.copy import fresh
 from gpudl.ops.elementwise import abs as absolute
 from gpudl.ops.elementwise import clamp, floor, fmod, remainder, round, where
 from gpudl.ops.index import gather, index_select
@@ -175,7 +176,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     *lead, C, H, W = input.shape
     split = reshape(input, *lead, C // (r * r), r, r, H, W)
     k = len(lead)
-    return reshape(split.permute(*range(k + 1), k + 3, k + 1, k + 4, k + 2), *lead, C // (r * r), H * r, W * r)
+    return fresh(reshape(split.permute(*range(k + 1), k + 3, k + 1, k + 4, k + 2), *lead, C // (r * r), H * r, W * r), input)
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
@@ -187,7 +188,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     *lead, C, H, W = input.shape
     split = reshape(input, *lead, C, H // r, r, W // r, r)
     k = len(lead)
-    return reshape(split.permute(*range(k + 1), k + 2, k + 4, k + 1, k + 3), *lead, C * r * r, H // r, W // r)
+    return fresh(reshape(split.permute(*range(k + 1), k + 2, k + 4, k + 1, k + 3), *lead, C * r * r, H // r, W // r), input)
 
 
 __all__ = ["affine_grid", "grid_sample", "interpolate", "pixel_shuffle", "pixel_unshuffle"]

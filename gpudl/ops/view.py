@@ -122,7 +122,7 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     if len(a) != len(b) or len(set(a)) != len(a) or len(set(b)) != len(b):
         raise ShapeError(f"movedim: source {source} and destination {destination} must name equally many axes, each once")
     order = [d for d in range(input.ndim) if d not in a]
-    for at, d in sorted(zip(b, a, strict=True)):
+    for at, d in sorted(zip(b, a, strict=True)) if input.ndim else ():
         order.insert(at, d)
     return Permute.apply(input, dims=tuple(order))
 
