@@ -23,7 +23,7 @@ def module(name: str, *options: str, arch: str = "") -> Any:
 
     given = ("-std=c++17", f"-I{kernels.FOLDER}", *options, *((f"-arch={arch}",) if arch else ()), f"-DGPUDL_HEADERS=0x{kernels.headers_hash()}")
     code, rest = kernels.nvrtc_source(HERE / name, given)
-    return cupy.RawModule(code=code, options=rest)
+    return kernels.cuda_module(cupy, code, rest)
 
 
 def milliseconds(launch: Callable[[], Any], repeats: int = 20, rounds: int = 7) -> list[float]:
@@ -82,6 +82,8 @@ extern "C" __global__ void __launch_bounds__(256) ceiling_wgmma(float* out, int 
 def measure() -> dict[str, Any]:
     import cupy
 
+    from gpudl.kernels import cuda_module
+
     device = cupy.cuda.Device()
     sms = int(device.attributes["MultiProcessorCount"])
     capability = int(str(device.compute_capability))
@@ -114,7 +116,7 @@ def measure() -> dict[str, Any]:
         rate(f"mma_{kind}_tflop_s", work, lambda mma=mma: mma((blocks,), (256,), (out, np.int32(rounds))))  # type: ignore[misc]
         if capability == 90 and not REHEARSAL:
             try:
-                wgmma = cupy.RawModule(code=wgmma_source(kind), options=("-std=c++17", "-arch=sm_90a")).get_function("ceiling_wgmma")
+                wgmma = cuda_module(cupy, wgmma_source(kind), ("-std=c++17", "-arch=sm_90a")).get_function("ceiling_wgmma")
                 work = 2.0 * 64 * 256 * k * 4 * rounds * sms * 2  # 2 warpgroups a block, one block an SM
                 rate(f"wgmma_{kind}_tflop_s", work, lambda f=wgmma: f((sms,), (256,), (out, np.int32(rounds))))  # type: ignore[misc]
             except Exception as error:

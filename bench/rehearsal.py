@@ -96,7 +96,7 @@ def install() -> None:
         Device=Device, Event=Event, Stream=Stream, get_elapsed_time=lambda a, b: 1e3 * (b.at - a.at), get_current_stream=lambda: Stream(),
         runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (1 << 33, 1 << 33), runtimeGetVersion=lambda: 0),
         MemoryPool=lambda: types.SimpleNamespace(malloc=None), using_allocator=lambda allocator: contextlib.nullcontext(),
-        set_allocator=lambda allocator=None: None,
+        set_allocator=lambda allocator=None: None, **stand_in.COMPILER,
     )  # fmt: skip
     sys.modules["cupy"] = fake
     clocks.REHEARSAL = gpu_ceilings.REHEARSAL = True

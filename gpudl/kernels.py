@@ -26,6 +26,7 @@ import numpy as np
 from gpudl import _determinism, _dtypes, _precision, _tuning
 from gpudl._device import device as Device
 from gpudl._errors import KernelError
+from gpudl._files import atomic_write, cache_folder
 
 # Inside a wheel the sources lie under a private name; in a checkout they are the top-level folder.
 _packaged = Path(__file__).parent / "_kernels"
@@ -789,13 +790,23 @@ def _emulator_module(path: Path, options: tuple[str, ...], _headers: str, _mtime
     return gpudl.emulator.compile(path, options=options, **dict(settings))
 
 
+def cuda_module(cupy: Any, source: str, options: tuple[str, ...]) -> Any:
+    """CuPy's module of a source for the current device. Subnormal numbers stay what they are, as on the CPU, in the emulator and in PyTorch:
+    RawModule(code=) would add -ftz=true, which makes zeros of them. The machine code is kept on disk."""
+    facts = (source, options, cupy.cuda.Device().compute_capability, cupy.cuda.nvrtc.getVersion(), cupy.__version__)
+    file = cache_folder("cuda") / f"{hashlib.sha256(repr(facts).encode()).hexdigest()}.cubin"
+    if not file.is_file():
+        code, _ = cupy.cuda.compiler.compile_using_nvrtc(source, options)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file) as out:
+            out.write(code if isinstance(code, bytes) else code.encode())  # PTX where this NVRTC does not know the GPU yet
+    return cupy.RawModule(path=str(file))
+
+
 @functools.cache
 def _cuda_function(device: Device, path: Path, entry: str, options: tuple[str, ...]) -> Any:
-    cupy = device.xp
     with device.current():
-        code, options = nvrtc_source(path, options)
-        module = cupy.RawModule(code=code, options=options)
         try:
-            return module.get_function(entry)
+            return cuda_module(device.xp, *nvrtc_source(path, options)).get_function(entry)
         except Exception as error:
             raise KernelError(f"{path.parent.parent.name}/{path.name}:{entry}: does not compile on {device}: {error}") from error

@@ -5,6 +5,7 @@ It shows that the CUDA device's Python runs and passes CuPy what CuPy takes. It 
 
 from __future__ import annotations
 
+import pickle
 import sys
 import types
 from typing import Any
@@ -62,15 +63,28 @@ class Function:
         self.function(grid, block, tuple(plain), shared_mem=shared_mem, cooperative=enable_cooperative_groups)
 
 
+def compile_using_nvrtc(source: str, options: tuple[str, ...] = ()) -> tuple[bytes, None]:
+    assert type(options) is tuple and all(type(o) is str for o in options)
+    return pickle.dumps((source, [o for o in options if not o.startswith(("-arch", "-lineinfo"))])), None
+
+
 class RawModule:
-    def __init__(self, *, code: str, options: tuple[str, ...]):
+    """Of machine code alone: from source, CuPy would add -ftz=true."""
+
+    def __init__(self, *, path: str):
         from gpudl import emulator
 
-        assert type(options) is tuple and all(type(o) is str for o in options)
-        self.module = emulator.compile(code, options=[o for o in options if not o.startswith(("-arch", "-lineinfo"))], sanitize=False)
+        with open(path, "rb") as file:
+            code, options = pickle.load(file)
+        self.module = emulator.compile(code, options=options, sanitize=False)
 
     def get_function(self, name: str) -> Function:
         return Function(self.module.get_function(name))
+
+
+COMPILER = {  # of cupy.cuda
+    "compiler": types.SimpleNamespace(compile_using_nvrtc=compile_using_nvrtc), "nvrtc": types.SimpleNamespace(getVersion=lambda: (0, 0)),
+}  # fmt: skip
 
 
 class Device:
@@ -112,6 +126,7 @@ def module() -> Any:
         Device=Device,
         runtime=types.SimpleNamespace(getDeviceCount=lambda: 1),
         get_current_stream=lambda: types.SimpleNamespace(ptr=0, synchronize=lambda: None),
+        **COMPILER,
     )
     return fake
 

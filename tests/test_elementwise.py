@@ -463,3 +463,11 @@ def test_clamp_keeps_nan_and_gives_max_where_min_is_larger() -> None:
     np.testing.assert_array_equal(ops.clamp(x, -1, 1).numpy(), np.array([-1, 0.5, 1, np.nan, 1], np.float32))
     np.testing.assert_array_equal(ops.clamp(x, 2, 1).numpy(), np.array([1, 1, 1, np.nan, 1], np.float32))
     assert ops.clamp(x, 0.1).dtype == np.float32 and ops.hardtanh(x.half()).dtype == np.float16
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulator", marks=pytest.mark.emulator), pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_subnormal_numbers_are_not_zeros(device: str) -> None:
+    x = gpudl.tensor([1e-40, -3e-39], device=device)
+    np.testing.assert_allclose((x * 3).cpu().numpy(), np.float32([3e-40, -9e-39]), rtol=1e-4)
+    np.testing.assert_allclose(x.abs().log().cpu().numpy(), np.log([1e-40, 3e-39]), rtol=1e-5)
+    np.testing.assert_allclose(gpudl.tensor([-90.0], device=device).exp().cpu().numpy(), np.exp([-90.0]), rtol=1e-4)
