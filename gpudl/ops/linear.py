@@ -171,7 +171,8 @@ class Linear(Op, name="linear", function="linear_act"):
         for act in (*_epilogue.ACTIVATIONS, ("leaky_relu", 0.3), ("elu", 0.7)):
             yield Sample(n(size=(7, 5)), n(size=(6, 5)), n(size=6), act, _deal=act != "relu")
         yield Sample(n(size=(2, 4, 5)), n(size=(6, 5)), None, "relu")
-        yield Sample(n(size=(2, 4, 5)), n(size=(6, 5)), n(size=6), "tanh", n(size=(4, 6)), _deal=True)
+        # 1 - y**2 of a y rounded to u is wrong by up to 2 u, and eight of them meet in an element of db, however small their sum is.
+        yield Sample(n(size=(2, 4, 5)), n(size=(6, 5)), n(size=6), "tanh", n(size=(4, 6)), _deal=True, _tolerance=3)
         yield Sample(n(size=(20, 5)), n(size=(68, 5)), None, None, n(size=(20, 68)))  # rows of whole vectors
         yield Sample(n(size=5), n(size=(6, 5)), None, "silu", n(size=6), _deal=True)
         yield Sample(n(size=(2, 4, 5)), n(size=(6, 5)), None, "gelu", _deal=True)
