@@ -14,6 +14,8 @@ from gpudl.autograd import Cost
 
 LR = 0.01  # so large that an error of a ten-thousandth of an update exceeds what rounding may do to the parameter
 
+GRADIENT = 0.25, 1.0  # in size: float16 has no square of a small one times 0.001, and Adam's second moment would be zero
+
 
 def resnet18() -> Iterator[tuple[int, ...]]:
     """He, Zhang, Ren, Sun 2015, arXiv:1512.03385, table 1: 11,689,512 parameters in 62 tensors."""
@@ -62,7 +64,7 @@ class Optimiser:
         for name, lists, tags in LISTS:
             for options in self.variants:
                 label = " ".join([name, *(f"{k} {v}" for k, v in options.items())])
-                yield shape(label, [A(s) for s in lists], [A(s) for s in lists], tags=tags, grad=False, lr=LR, **options)
+                yield shape(label, [A(s) for s in lists], [A(s, "signed", *GRADIENT) for s in lists], tags=tags, grad=False, lr=LR, **options)
 
 
 REGISTRY: dict[str, Optimiser] = {

@@ -20,7 +20,8 @@ from gpudl.autograd import Op, Sample
 
 @dataclass(frozen=True)
 class A:
-    """An array to draw. draw: "uniform" in [low, high), "label" below high, "bool", "distinct" (no two values equal), "constant" is low.
+    """An array to draw. draw: "uniform" in [low, high), "signed" the same and half of them negative, "label" below high, "bool", "distinct" (no two
+    values equal), "constant" is low.
 
     transposed: the memory of the last two axes is the other way round (column-major), as in A @ B.T.
     """
@@ -47,6 +48,9 @@ class A:
             return np.full(shape, self.low).astype(dtype)
         wide = np.float64 if dtype == _dtypes.float64 else np.float32
         x = rng.random(shape, dtype=wide)
+        if self.draw == "signed":
+            x = np.where(x < 0.5, -(x * (2 * (self.high - self.low)) + self.low), (x - 0.5) * (2 * (self.high - self.low)) + self.low)
+            return x.astype(dtype)
         x *= self.high - self.low
         x += self.low
         x = x if x.dtype == dtype else x.astype(dtype)

@@ -303,6 +303,8 @@ def test_grids_have_friendly_and_unfriendly_sizes(name):
 
 
 def test_drawn_arrays_have_the_layout_that_they_say():
+    signed = shapes.A((1000,), "signed", 0.25, 1.0).make(np.random.default_rng(0), np.dtype(np.float16))
+    assert signed.dtype == np.float16 and 0.25 <= abs(signed).min() < 0.26 and 0.99 < abs(signed).max() <= 1.0 and 400 < (signed < 0).sum() < 600
     a = shapes.A((5, 7), transposed=True).make(np.random.default_rng(0), np.dtype(np.float32))
     assert a.shape == (5, 7) and a.T.flags.c_contiguous
     placed, _, _ = Gpudl("cpu").place(Case(Op.registry["matmul"], shapes.shape("", shapes.A((5, 7)))), Sample(a), False)
@@ -326,7 +328,8 @@ def test_opponents_compute_what_gpudl_computes():
 def step_of(name, *lists, **options):
     lists = lists or ((5, 7), (1,), (4, 3))
     arrays = [shapes.A(s) for s in lists]
-    return Case(optimisers.REGISTRY[name], shapes.shape("some", arrays, list(arrays), grad=False, lr=0.01, **options), "step")
+    grads = [shapes.A(s, "signed", *optimisers.GRADIENT) for s in lists]
+    return Case(optimisers.REGISTRY[name], shapes.shape("some", arrays, grads, grad=False, lr=0.01, **options), "step")
 
 
 def test_lists_of_parameters_and_what_a_step_moves():
@@ -390,6 +393,17 @@ def test_wrong_optimisers_get_no_speed(monkeypatch, tmp_path):
     rows = ops.measure(case, [Gpudl("emulator"), *contestants.rungs(case, "emulator")], Instant(), seed=3)
     assert {r.get("rung", ""): r["status"] for r in rows} == {"": "checked", **dict.fromkeys(SPOILT, "wrong"), "right": "checked"}
     assert all("ms" not in r and "WRONG" in ops.line(r) for r in rows if r["status"] == "wrong") and ops.exit_code(rows) == 1
+
+
+def test_parameters_are_judged_together_and_their_states_apart():
+    case = step_of("sgd", (4,), (1,), momentum=0.9)
+    want = [np.array([1.0, -0.5, 0.25, 0.75]), np.array([1e-9]), np.array([1.0, 1.0, 1.0, 1.0]), np.array([0.5])]
+    got = [w.astype(np.float32) for w in want]
+    got[1] = got[1] + np.float32(1e-8)  # what rounding leaves of a parameter that was much larger
+    assert ops.judge(case, got, want).ok
+    assert not ops.judge(case, [got[0], got[1] + np.float32(1e-3), *got[2:]], want).ok
+    assert not ops.judge(case, [*got[:3], np.array([np.nan], np.float32)], want).ok
+    assert not ops.judge(case, got[:2], want).ok and not ops.judge(case, [*got[:3], np.zeros(2, np.float32)], want).ok
 
 
 @pytest.mark.parametrize("missed", [0, 1])
