@@ -2,7 +2,8 @@
 //
 // The macros say which parts there are: BIAS, DROP and ADD (0 or 1), ACT (a function of unary/functions.cuh: -DACT=gelu_fwd -DBACK=gelu_bwd),
 // LINEAR (1 where there is no activation) and OUTPUT (1 where BACK is written in the activation's output, 0 where in its input).
-// Every part rounds to T as the op of its own would, and products are kept from fusing into sums: the chain gives the same bits as the ops.
+// Every part rounds to T as the op of its own would, and products (an activation may end in one) are kept from fusing into sums: the chain gives the
+// same bits as the ops.
 #pragma once
 #include "random/philox.cuh"
 #include "unary/functions.cuh"
@@ -12,6 +13,8 @@ FUNCTION X identity_bwd(X dy, X, X, X) { return dy; }
 
 __device__ __forceinline__ float product(float a, float b) { return __fmul_rn(a, b); }
 __device__ __forceinline__ double product(double a, double b) { return __dmul_rn(a, b); }
+__device__ __forceinline__ float total(float a, float b) { return __fadd_rn(a, b); }
+__device__ __forceinline__ double total(double a, double b) { return __dadd_rn(a, b); }
 
 // The input of the activation.
 __device__ __forceinline__ acc_t before(T x, acc_t bias) { return BIAS ? acc_t(T(acc_t(x) + bias)) : acc_t(x); }
@@ -19,7 +22,7 @@ __device__ __forceinline__ acc_t before(T x, acc_t bias) { return BIAS ? acc_t(T
 __device__ __forceinline__ T chain_fwd(T x, acc_t bias, bool kept, acc_t scale, acc_t residual) {
     T v = T(ACT(before(x, bias), acc_t(0), acc_t(0)));
     if (DROP) v = kept ? T(product(acc_t(v), scale)) : T(0);
-    return ADD ? T(acc_t(v) + residual) : v;
+    return ADD ? T(total(acc_t(v), residual)) : v;
 }
 
 __device__ __forceinline__ T chain_bwd(T dy, T x, acc_t bias, bool kept, acc_t scale) {
