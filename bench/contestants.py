@@ -512,7 +512,7 @@ class TorchStep(Torch):
         known = inspect.signature(made).parameters
         if self.how == "fused" or "fused" in known:
             options = options | {"fused": self.how == "fused"}
-        if self.mode != "eager" and "capturable" in known:
+        if self.mode != "eager" and self.device != "cpu" and "capturable" in known:
             options = options | {"capturable": True}
         return made(params, foreach=self.how == "foreach", **options)
 

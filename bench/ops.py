@@ -20,8 +20,7 @@ from gpudl.autograd import Cost, Op
 
 # What is measured first, and at all its sizes; the others follow at two sizes each. By how much of a training step they are.
 HEADLINE = ["matmul", "linear", "conv2d", "conv2d_dgrad", "conv2d_wgrad", "conv2d_relu_max_pool2d", "max_pool2d", "avg_pool2d", "batch_norm",
-            "batch_norm_relu", "relu", "add", "mul", "softmax", "log_softmax", "cross_entropy", "sum", "mean", "exp", "gelu", "copy", "adam",
-            "sgd"]  # fmt: skip
+            "batch_norm_relu", "relu", "add", "mul", "softmax", "log_softmax", "cross_entropy", "sum", "mean", "exp", "gelu", "copy", "adam"]  # fmt: skip
 SLOW = 3e10  # FLOPs above which only the last rungs of a ladder run: the first ones would take seconds a call
 EMULATED = (20_000, 3e6)  # elements and FLOPs that the emulator computes in reasonable time
 MOST_COPIES = 128  # of the inputs, which rotate through twice the L2; a case that would need more is measured warm, and says so

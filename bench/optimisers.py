@@ -33,9 +33,9 @@ def resnet18() -> Iterator[tuple[int, ...]]:
 LENET = [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (120, 400), (120,), (84, 120), (84,), (10, 84), (10,)]
 LISTS: list[tuple[str, list[tuple[int, ...]], str]] = [  # (name, shapes of the parameters, tags)
     ("LeNet", LENET, "tiny lenet"),
-    ("4M in one", [(2048, 2048)], ""),
     ("ragged 1M", [(999, 1001), (1023,), (1,), (77, 333)], "ragged"),
     ("ragged 9k", [(8193,), (1,), (33, 31), (7,)], "tiny ragged"),
+    ("4M in one", [(2048, 2048)], ""),
     ("ResNet-18", list(resnet18()), "resnet large"),
     ("25M in one", [(25_000_000,)], "large"),
 ]
