@@ -373,7 +373,8 @@ SPOILT = {  # what is wrong: what is replaced in the right kernel, and by what
     "stale": ("p[i] = T(x - lr * g);", ""),
     "dropped_tail": ("i < chunk.elements", "i < chunk.elements - 1"),
     "sign": ("x - lr * g", "x + lr * g"),
-    "forgets": ("buf[i] = T(b);", ""),  # right at the first step, and wrong from the second on
+    "forgets": ("buf[i] = T(b);", ""),
+    "no_momentum": ("momentum * acc_t(buf[i]) + keep * g", "keep * g"),  # right at the first step, and wrong from the second on
     "state_unset": ("chunk.first ? g : momentum * acc_t(buf[i]) + keep * g", "acc_t(0) / acc_t(0) * buf[i]"),
     "weaker": ("x - lr * g", "x - acc_t(0.999) * lr * g"),  # a thousandth of an update
 }
