@@ -15,6 +15,7 @@ COMMANDS = {  # name: (module, what it does)
     "compare": ("bench.compare", "compare A.json B.json: what got faster, what slower, what is noise"),
     "report": ("bench.report", "report RECORD.json: the HTML page of a record"),
     "lessons": ("bench.lessons", "fill the tables of the lesson pages from a record; --check says which are stale"),
+    "compile": ("bench.compile", "the machine code of every rung for this GPU, on many cores, so that nobody waits for it later"),
     "ceilings": ("bench.ceilings", "what this machine can do at most: copy bandwidth, multiply-adds, launches"),
     "noise": ("bench.noise", "a version against a copy of itself, many times: how many are called ties"),
     "accumulate": ("bench.accumulate", "error of tensor-core accumulation against promotion every 32, 64, 128 of K"),

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,23 @@ def shrink(path: Path) -> None:
         record.save()
 
 
+@contextlib.contextmanager
+def compiling(ahead: bool) -> Iterator[None]:
+    """Beside the parts, and giving way to them: what they will ask the compiler for, on the cores that they leave idle."""
+    if not ahead:
+        yield
+        return
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(records.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    command = [*(["nice", "-n", "10"] if shutil.which("nice") else []), *bench("compile")]
+    process = subprocess.Popen(command, cwd=records.ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def gather(folder: Path, state: dict[str, Any], seconds: float = 0.0) -> dict[str, Any]:
     """All records as the one that the page is made of; seconds: what compiling every rung for its registers may take."""
     found: dict[str, Any] = {}
@@ -206,7 +224,7 @@ def main(arguments: list[str]) -> int:
     before = {}
     with contextlib.suppress(OSError, ValueError):
         before = {r["name"]: r for r in records.load(folder / "run.json")["rows"] if r["status"] in ("done", "found faults")}
-    with records.Record(folder / "run.json", "gpu", environment=env, budget=options.budget) as state:
+    with records.Record(folder / "run.json", "gpu", environment=env, budget=options.budget) as state, compiling(not options.rehearse):
         written = time.monotonic()
         try:
             for part in todo:

@@ -21,9 +21,8 @@ def module(name: str, *options: str, arch: str = "") -> Any:
 
     from gpudl import kernels
 
-    given = ("-std=c++17", f"-I{kernels.FOLDER}", *options, *((f"-arch={arch}",) if arch else ()), f"-DGPUDL_HEADERS=0x{kernels.headers_hash()}")
-    code, rest = kernels.nvrtc_source(HERE / name, given)
-    return kernels.cuda_module(cupy, code, rest)
+    given = ("-std=c++17", f"-I{kernels.FOLDER}", *options, *((f"-arch={arch}",) if arch else ()))
+    return cupy.RawModule(path=str(kernels.cuda_code(cupy, *kernels.cuda_source(HERE / name, given))))
 
 
 def milliseconds(launch: Callable[[], Any], repeats: int = 20, rounds: int = 7) -> list[float]:
@@ -82,7 +81,7 @@ extern "C" __global__ void __launch_bounds__(256) ceiling_wgmma(float* out, int 
 def measure() -> dict[str, Any]:
     import cupy
 
-    from gpudl.kernels import cuda_module
+    from gpudl.kernels import cuda_code
 
     device = cupy.cuda.Device()
     sms = int(device.attributes["MultiProcessorCount"])
@@ -116,7 +115,7 @@ def measure() -> dict[str, Any]:
         rate(f"mma_{kind}_tflop_s", work, lambda mma=mma: mma((blocks,), (256,), (out, np.int32(rounds))))  # type: ignore[misc]
         if capability == 90 and not REHEARSAL:
             try:
-                wgmma = cuda_module(cupy, wgmma_source(kind), ("-std=c++17", "-arch=sm_90a")).get_function("ceiling_wgmma")
+                wgmma = cupy.RawModule(path=str(cuda_code(cupy, wgmma_source(kind), ("-std=c++17", "-arch=sm_90a")))).get_function("ceiling_wgmma")
                 work = 2.0 * 64 * 256 * k * 4 * rounds * sms * 2  # 2 warpgroups a block, one block an SM
                 rate(f"wgmma_{kind}_tflop_s", work, lambda f=wgmma: f((sms,), (256,), (out, np.int32(rounds))))  # type: ignore[misc]
             except Exception as error:

@@ -399,7 +399,7 @@ class Kernel:
             extra = {"cooperative": True} if self.cooperative else {}
             return lambda values: function(grid, block, values, shared_mem=smem, **extra)
         arch = f"-arch=sm_{self.arch}" if isinstance(self.arch, str) else None
-        function = _cuda_function(device, self.path, entry, (*options, *([arch] if arch else []), f"-DGPUDL_HEADERS=0x{headers_hash()}"))
+        function = _cuda_function(device, self.path, entry, (*options, *([arch] if arch else [])))
         if smem:  # static and dynamic bytes together may pass the default limit; other plans share the function, so it never sinks
             with device.current():
                 function.max_dynamic_shared_size_bytes = max(smem, function.max_dynamic_shared_size_bytes)
@@ -790,9 +790,14 @@ def _emulator_module(path: Path, options: tuple[str, ...], _headers: str, _mtime
     return gpudl.emulator.compile(path, options=options, **dict(settings))
 
 
-def cuda_module(cupy: Any, source: str, options: tuple[str, ...]) -> Any:
-    """CuPy's module of a source for the current device. Subnormal numbers stay what they are, as on the CPU, in the emulator and in PyTorch:
-    RawModule(code=) would add -ftz=true, which makes zeros of them. The machine code is kept on disk."""
+def cuda_source(path: Path, options: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """What a GPU's compiler is given for these options of a rung: one text for one set of macros, in whatever order they come."""
+    return nvrtc_source(path, tuple(sorted((*options, f"-DGPUDL_HEADERS=0x{headers_hash()}"))))
+
+
+def cuda_code(cupy: Any, source: str, options: tuple[str, ...]) -> Path:
+    """The file with the machine code of a source for the current device. Subnormal numbers stay what they are, as on the CPU, in the emulator and
+    in PyTorch: RawModule(code=) would add -ftz=true, which makes zeros of them."""
     facts = (source, options, cupy.cuda.Device().compute_capability, cupy.cuda.nvrtc.getVersion(), cupy.__version__)
     file = cache_folder("cuda") / f"{hashlib.sha256(repr(facts).encode()).hexdigest()}.cubin"
     if not file.is_file():
@@ -800,13 +805,13 @@ def cuda_module(cupy: Any, source: str, options: tuple[str, ...]) -> Any:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(file) as out:
             out.write(code if isinstance(code, bytes) else code.encode())  # PTX where this NVRTC does not know the GPU yet
-    return cupy.RawModule(path=str(file))
+    return file
 
 
 @functools.cache
 def _cuda_function(device: Device, path: Path, entry: str, options: tuple[str, ...]) -> Any:
     with device.current():
         try:
-            return cuda_module(device.xp, *nvrtc_source(path, options)).get_function(entry)
+            return device.xp.RawModule(path=str(cuda_code(device.xp, *cuda_source(path, options)))).get_function(entry)
         except Exception as error:
             raise KernelError(f"{path.parent.parent.name}/{path.name}:{entry}: does not compile on {device}: {error}") from error

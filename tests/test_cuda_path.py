@@ -98,3 +98,18 @@ def test_a_grid_barrier_is_launched_cooperatively() -> None:
         y = nn.functional.batch_norm(x, None, None, training=True)
     assert kernels.ladder("batch_norm.forward")["08_grid"].launches == before + 1
     np.testing.assert_allclose(y.cpu().numpy().std((0, 2, 3)), 1, rtol=1e-3)
+
+
+def test_what_is_compiled_ahead_is_what_launches_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench import compile as ahead
+
+    asked = []
+    real = kernels.cuda_source
+    monkeypatch.setattr(kernels, "cuda_source", lambda path, options: asked.append((path, real(path, options))) or real(path, options))
+    for name in ("batch_norm_relu", "linear", "softmax", "sum", "bias_act_dropout_add"):
+        for sample in samples(OPS[name])[:2]:
+            run(OPS[name], sample, "cuda", "float32")
+    paths = {path for path, _ in asked}
+    jobs = [job for job in ahead.jobs(90) if job[0] in paths]
+    assert len(asked) > 5 and {code for _, code in asked} <= {real(*job) for job in jobs}
+    assert ahead.compile_one(jobs[0]) == "" and "FileNotFoundError" in ahead.compile_one((jobs[0][0].with_name("none.cu"), ()))
