@@ -210,3 +210,9 @@ def test_clamp_between_tensors(device: str) -> None:
     assert gradcheck(gpudl.clamp, leaves) and gradgradcheck(lambda *t: gpudl.clamp(*t) ** 2, leaves)
     with pytest.raises(gpudl.ShapeError, match=r"clamp: shapes \(4,\) and \(3,\) do not broadcast"):
         gpudl.ones(4).clamp(min=gpudl.ones(3))
+
+
+def test_xlogy_takes_the_dtype_of_its_operands() -> None:
+    row = gpudl.ones(2)
+    assert gpudl.xlogy(row, gpudl.tensor(2.0, dtype=gpudl.float64)).dtype == gpudl.xlogy(gpudl.tensor(2.0, dtype=gpudl.float64), row).dtype == gpudl.float32
+    assert gpudl.xlogy(row.half(), gpudl.tensor([2, 3])).dtype == gpudl.float16 and gpudl.xlogy(gpudl.tensor(2), gpudl.tensor([2, 3])).dtype == gpudl.float32

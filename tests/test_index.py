@@ -422,3 +422,9 @@ def test_index_add_takes_no_source_of_another_shape(device: str) -> None:
 def test_cov_of_one_variable_has_no_dimensions() -> None:
     row = gpudl.tensor([[1.0, 2.0, 6.0]])
     assert gpudl.cov(row).shape == () and gpudl.cov(row).item() == gpudl.cov(row[0]).item() == 7 and gpudl.cov(row.T).shape == (3, 3)
+
+
+def test_grid_sample_at_a_nan_is_a_nan(device: str) -> None:
+    x, grid = gpudl.ones(1, 1, 2, 2, device=device), gpudl.tensor([[[[nan, 0.0], [0.0, 0.0]]]], device=device)
+    np.testing.assert_array_equal(host(F.grid_sample(x, grid, align_corners=False)), [[[[nan, 1]]]])
+    np.testing.assert_array_equal(host(F.grid_sample(x, grid, "nearest", align_corners=False)), [[[[0, 1]]]])

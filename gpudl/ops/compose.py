@@ -287,6 +287,9 @@ def xlogy(input: Any, other: Any) -> Tensor:
     if not isinstance(other, Tensor):
         base = math.nan if other < 0 or other != other else -math.inf if other == 0 else math.log(other)
         return mul(input, base) if base != base else where(eq(input, 0), 0.0, mul(input, base))
+    dtype = _dtypes.result_type(input, other)  # by PyTorch's rules for a tensor without dimensions, before broadcasting gives it some
+    dtype = dtype if _dtypes.is_float(dtype) else _dtypes.get_default_dtype()
+    input, other = input.to(dtype), other.to(dtype)
     none = logical_and(eq(input, 0), ~isnan(other))
     return where(none, 0.0, mul(input, log(where(none, 1.0, other))))
 

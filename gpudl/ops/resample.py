@@ -70,9 +70,9 @@ def grid_sample(
 
     def at(column: Tensor, row: Tensor) -> Tensor:
         """The pixels there, 0 outside."""
-        index = clamp(row, 0, H - 1).long() * W + clamp(column, 0, W - 1).long()
+        inside = (column >= 0) & (column <= W - 1) & (row >= 0) & (row <= H - 1)  # a NaN is not
+        index = where(inside, row, 0.0).long() * W + where(inside, column, 0.0).long()
         found = gather(flat, 2, expand(index, N, C, P * Q))
-        inside = (column >= 0) & (column <= W - 1) & (row >= 0) & (row <= H - 1)
         return where(inside, found, 0.0)
 
     if mode == "nearest":
