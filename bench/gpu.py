@@ -52,6 +52,8 @@ def parts(folder: Path, rehearse: bool) -> list[Part]:
     """What is to be done, the most valuable first. "{left}" in a command becomes the seconds that the part has."""
     at = lambda name: str(folder / name)  # noqa: E731
     tests = ["-m", "pytest", "-m", "gpu", "-q", "--maxfail=50", "-p", "no:cacheprovider", str(records.ROOT / "tests")]
+    if importlib.util.find_spec("xdist"):  # one after another they take longer than the part has
+        tests += ["-n", str(max(1, min(8, (os.cpu_count() or 1) // 2)))]
     sanitizer = shutil.which("compute-sanitizer") or next(iter(map(str, Path("/usr/local").glob("cuda*/bin/compute-sanitizer"))), "")
     compiler = "" if shutil.which("g++") else "no g++: the emulator compiles kernels with it"
     pytest = "" if importlib.util.find_spec("pytest") else "pytest is not installed"
