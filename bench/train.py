@@ -7,6 +7,7 @@ model has no speed. On a GPU each library runs eagerly and as one CUDA graph of 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import sys
@@ -129,6 +130,7 @@ def gpudl_player(make: Any, shape: tuple[int, ...], batch: int, device: str, gra
 
     stream, pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool()
     x, t = (gpudl.tensor(v, device=device) for v in data(shape, batch)[0])  # the graph reads these; each step writes its batch there
+    cupy.cuda.Device().synchronize()  # a non-blocking stream does not wait for what the default stream is still copying
     with stream, cupy.cuda.using_allocator(pool.malloc):
         batches, real = [(x, t)], batches
         state = [p.detach().clone() for p in model.parameters()]
@@ -136,7 +138,12 @@ def gpudl_player(make: Any, shape: tuple[int, ...], batch: int, device: str, gra
             step(0)
         stream.synchronize()
         stream.begin_capture()
-        loss = step(0)
+        try:
+            loss = step(0)
+        except BaseException:
+            with contextlib.suppress(Exception):  # a capture left open would fail every synchronisation after it
+                stream.end_capture()
+            raise
         captured = stream.end_capture()
     with gpudl.no_grad():
         for p, s in zip(model.parameters(), state, strict=True):

@@ -479,7 +479,8 @@ class NumbaKernel(Kernel):
                 return
             from numba import cuda
 
-            with device.current():
+            with device.current():  # sync=False: the launch is on CuPy's own stream, and Numba would wait for it at every array
+                flat = [cuda.as_cuda_array(v, sync=False) if _is_array(v) else v for v in flat]
                 stream = cuda.external_stream(device.xp.cuda.get_current_stream().ptr)
                 function[grid, block, stream, smem](*flat)
 
