@@ -29,7 +29,7 @@ __device__ __forceinline__ constexpr int swizzle(int k) { return k * SHIFT % 32;
 // Start the copy of a BO x BK piece of A (o is m) or of B (o is n), with zeros past its edges: a copy of 0 bytes writes them and reads nothing.
 template <int BO>
 __device__ __forceinline__ void copy_tile(T (&Xs)[BK][BO], const T* x, int64_t o0, int64_t k0, int64_t O, int64_t K, int64_t x_o, int64_t x_k) {
-    if (k0 >= K) return;  // nobody will read that tile, and its zeros could land in the next one's slot
+    if (k0 >= K) return;  // kept: nobody will read that tile, and its zeros could land in the next one's slot (copies under way have no order)
     const bool turned = x_k == 1 && x_o != 1;  // rows lie along k and are stored down a column of the tile
     const bool wide = is_aligned<T, W>(x) && !turned && x_o == 1 && O % W == 0 && x_k % W == 0;
     if (wide) {  // then no vector crosses an edge

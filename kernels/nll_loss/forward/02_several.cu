@@ -26,7 +26,7 @@ extern "C" __global__ void nll_loss_fwd(const T* __restrict__ x, const L* __rest
 #pragma unroll
     for (int k = 0; k < EACH; ++k) {  // nothing here waits for a load: a row that does not count has weight 0
         const int64_t m = first + k * BLOCK;
-        const bool wrong = t[k] != ignore && (t[k] < 0 || t[k] >= C), counts = t[k] != ignore && !wrong;
+        const bool wrong = t[k] != ignore && (t[k] < 0 || t[k] >= C), counts = t[k] != ignore && !wrong;  // kept: as in 01
         if (wrong) atomicMax(flag, 1);
         v[k] = counts ? acc_t(x[(m / D * C + t[k]) * D + m % D]) : acc_t(0);
         w[k] = !counts ? acc_t(0) : weighted ? acc_t(weight[t[k]]) : acc_t(1);
