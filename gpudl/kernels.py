@@ -305,7 +305,8 @@ class Kernel:
 
     def _zeroed(self, device: Device, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Any:
         """The array that this stream's launches of these sizes find as the last one has left it."""
-        key = (device, name, shape, dtype, device.xp.cuda.get_current_stream().ptr if device.type == "cuda" else 0)
+        with device.current():  # each GPU has a current stream
+            key = (device, name, shape, dtype, device.xp.cuda.get_current_stream().ptr if device.type == "cuda" else 0)
         if key not in self._kept:
             self._kept[key] = device.empty(shape, dtype)
             fill(device, self._kept[key].view(np.int32), 0)
