@@ -55,11 +55,15 @@ def _method(name: str) -> Callable[..., Any]:
     return method
 
 
+_SEVERAL = frozenset(("cumprod", "hypot", "logit", "tan", "xlogy"))  # made of several ops, of which not the last alone keeps the tensor
+
+
 def _inplace(name: str) -> Callable[..., Any]:
     """The method that writes that function's result over the tensor."""
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return self._become(getattr(ops, name)(self, *args, **kwargs), name + "_")
+        recorded = name in _SEVERAL and autograd.is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in (self, *args))
+        return self._become(getattr(ops, name)(ops.clone(self) if recorded else self, *args, **kwargs), name + "_")
 
     method.__name__, method.__doc__ = name + "_", f"`gpudl.{name}` in place."
     return method
@@ -332,6 +336,7 @@ class Tensor:
             raise RuntimeError(
                 f"{what}: the result is {result.dtype} and cannot be written into {self.dtype}; use the out-of-place operation"
             )
+        made = result._node  # before a conversion
         if result.dtype != self.dtype:
             result = result.to(self.dtype)
         if result.requires_grad:
@@ -339,9 +344,7 @@ class Tensor:
                 result = ops.clone(result)
             if self._view is not None and not self._is_tracked():
                 raise RuntimeError(f"{what}: {_UNTRACKED}")
-        for saved in (
-            (result._node.saved or {}).values() if isinstance(result._node, autograd.Op) and result._node is not self._node else ()
-        ):
+        for saved in (made.saved or {}).values() if isinstance(made, autograd.Op) and made is not self._node else ():
             if saved.storage is self._storage:  # its backward reads what is about to be overwritten: it gets a copy
                 saved.array, saved.storage = kernels.contiguous(self.device, saved.array, copy=True), None
         if result._array is not self._array:

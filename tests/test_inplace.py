@@ -400,3 +400,15 @@ def test_shapes_change_in_place_inside_a_graph() -> None:
     assert x.shape == (3, 2) and x.requires_grad and x.is_leaf
     (x * gpudl.tensor([[1.0], [2.0], [3.0]], dtype=x.dtype)).sum().backward()
     assert x.grad.tolist() == [[1, 1], [2, 2], [3, 3]]
+
+
+@pytest.mark.parametrize("change", ["y.tan_()", "y.logit_()", "y.cumprod_(0)", "y.hypot_(w)", "y.xlogy_(w)", "y.mul_(w.double())", "y.div_(w.double())"])
+def test_backward_reads_what_a_change_in_place_has_overwritten(change: str) -> None:
+    grads = []
+    for source in (change, change.replace("_(", "(")):
+        x, w = (gpudl.tensor(v, requires_grad=True) for v in ([0.2, 0.6, 0.7], [0.5, 0.3, 0.9]))
+        y = x * 1
+        out = eval(source, {"y": y, "w": w})
+        (out * gpudl.tensor([1.0, -2.0, 3.0])).sum().backward()
+        grads.append([t.grad.tolist() for t in (x, w) if t.grad is not None])
+    np.testing.assert_allclose(grads[0], grads[1], rtol=1e-6)
