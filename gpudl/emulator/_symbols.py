@@ -48,6 +48,9 @@ CAUSES = {
 CAUSE_BETWEEN_BLOCKS = (
     "blocks run in any order and share nothing but atomics: use atomicAdd, give each block its own elements, or split the kernel in two"
 )
+CAUSE_ONE_LINE = (
+    "several threads update one element: use atomicAdd; or, in a loop, a __syncthreads() (inside one warp a __syncwarp()) is missing between rounds"
+)
 CAUSE_STATIC = "an index that reaches the size of the array as declared"
 CAUSE_ASYNC = "cp.async is complete only after wait_group (or wait_all), and for other threads only after a barrier behind it"
 
@@ -169,7 +172,7 @@ def explain(function: Function, faults: list[Any], arguments: list[tuple[str, in
             if kind == "race":
                 other = f"thread {threads[-1]}" + (f" of block {there}" if there not in (None, here) else "")
                 text = f"{verb} {words}, which {other} {PAST[fault.other_access]} with nothing to order the two"
-                cause = CAUSE_BETWEEN_BLOCKS if there not in (None, here) else cause
+                cause = CAUSE_BETWEEN_BLOCKS if there not in (None, here) else CAUSE_ONE_LINE if chain and chain[:1] == other_chain[:1] else cause
             elif kind == "uninitialised":
                 text = f"{verb} {words}, which nothing has written" + (f": {text}" if text else "")
                 cause = CAUSE_ASYNC if "cp.async" in text else cause

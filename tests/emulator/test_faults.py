@@ -345,3 +345,10 @@ def test_fast_mode_keeps_endless_loops():
 def test_inline_ptx_gets_advice():
     with pytest.raises(emulator.CompileError, match="ptx.cuh"):
         emulator.compile('__global__ void k(int* y) { int r; asm("mov.u32 %0, %%laneid;" : "=r"(r)); y[0] = r; }\n')
+
+
+def test_threads_that_race_on_one_line_are_told_of_atomics():
+    k = emulator.compile('extern "C" __global__ void k(const int* x, int* h) { h[x[threadIdx.x]] += 1; }\n').get_function("k")
+    with pytest.raises(emulator.SanitizerError) as caught:
+        k(1, 64, (np.zeros(64, np.int32), np.zeros(1, np.int32)))
+    assert all(r.kind == "race" and "atomicAdd" in r.cause for r in caught.value.reports)
