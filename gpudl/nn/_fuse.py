@@ -76,10 +76,8 @@ def plan(modules: Sequence[Any]) -> list[tuple[Any, Any]]:
             run, length = conv_relu_pool, 3
         elif kinds[:2] == (Conv2d, ReLU):
             run, length = conv_relu, 2
-        elif kinds[0] is Conv2d and len(kinds) > 1 and kinds[1] in _KINDS:
-            run, length = conv_act, 2
-        elif kinds[0] is Linear and len(kinds) > 1 and kinds[1] in _KINDS:
-            run, length = linear_act, 2
+        elif kinds[0] in (Conv2d, Linear) and len(kinds) > 1 and kinds[1] in _KINDS and not _changed(modules, at + 1):
+            run, length = (conv_act if kinds[0] is Conv2d else linear_act), 2
         elif kinds[0] in (BatchNorm1d, BatchNorm2d) and kinds[1:2] == (ReLU,):
             run, length = norm_relu, 2
         elif kinds[0] in _CHAINS and kinds[1:2] == (Dropout,):
@@ -87,6 +85,12 @@ def plan(modules: Sequence[Any]) -> list[tuple[Any, Any]]:
         steps.append((None, modules[at]) if run is None else (run, tuple(modules[at : at + length])))
         at += 1 if run is None else length
     return steps
+
+
+def _changed(modules: Sequence[Any], at: int) -> bool:
+    """Whether the next module changes the result of modules[at] in place. LeakyReLU by itself bears that: it keeps its input for backward, and
+    the fused op its result. The others keep their result, or the fused op the sum, either way."""
+    return type(modules[at]) is LeakyReLU and getattr(modules[at + 1] if at + 1 < len(modules) else None, "inplace", False)
 
 
 RELU = ("unary.forward", "unary.backward")  # ladders that a fused op does without
