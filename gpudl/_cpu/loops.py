@@ -6,6 +6,7 @@ values, and with it LLVM does not vectorise. Results do not depend on the number
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numba
@@ -321,3 +322,25 @@ def max_unpool_relu(dy, y, at, z, db, n0, offsets, step_h, step_w, rim_h, rim_w)
                         out[u(first + j * step_w + offsets[places[e + u(j)]])] += g
                         total += g
         db[k] += total
+
+
+@jit
+def adam(p, g, m, v, largest, sign, decay, shrink, b1, b2, root, eps, rate):
+    """A step of Adam over flat arrays: what optim.Adam._update does one array after the other, in the same order.
+
+    sign is -1 to maximize, decay goes through the gradient, the parameter is multiplied by shrink; b1 and b2 are (beta, 1 - beta),
+    root = sqrt(1 - beta2^t), rate = lr / (1 - beta1^t); largest is empty without amsgrad. Numbers are of the arrays' dtype.
+    """
+    for i in range(p.size):
+        w = p[u(i)] * shrink
+        d = g[u(i)] * sign
+        if decay != 0:
+            d += w * decay
+        a = m[u(i)] + (d - m[u(i)]) * b1[1]
+        b = v[u(i)] * b2[0] + d * d * b2[1]
+        m[u(i)] = a
+        v[u(i)] = b
+        if largest.size:
+            b = largest[u(i)] if largest[u(i)] > b or largest[u(i)] != largest[u(i)] else b  # NaN stays
+            largest[u(i)] = b
+        p[u(i)] = w - a / (math.sqrt(b) / root + eps) * rate

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpudl._cpu import compiled
 from gpudl.kernels import Kernel, ladder
 from gpudl.optim._optimizer import CHUNK, Optimizer, Params, traffic
 
@@ -54,30 +55,20 @@ class Adam(Optimizer):
     def _update(
         self, group: Mapping[str, Any], p: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray], step: float, first: bool
     ) -> None:
-        m, v = state["exp_avg"], state["exp_avg_sq"]
-        lr, (b1, b2), decay = group["lr"], group["betas"], group["weight_decay"]
-        a, b = self._scratch(p), self._scratch(p, 1)
-        if group["maximize"]:
-            g = np.negative(g, out=b)
-        if decay and group.get("decoupled_weight_decay"):
-            p *= 1 - lr * decay
-        elif decay:
-            g = np.add(g, np.multiply(p, decay, out=a), out=b)
-        np.subtract(g, m, out=a)
-        a *= 1 - b1
-        m += a
-        v *= b2
-        np.multiply(g, g, out=a)
-        a *= 1 - b2
-        v += a
-        if group["amsgrad"]:
-            v = np.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
-        np.sqrt(v, out=a)
-        a /= math.sqrt(1 - b2**step)
-        a += group["eps"]
-        np.divide(m, a, out=a)
-        a *= lr / (1 - b1**step)
-        p -= a
+        lr, (b1, b2), decay, real = group["lr"], group["betas"], group["weight_decay"], p.dtype.type
+        arrays = [p, g, *state.values()]
+        flat = [np.ascontiguousarray(a).reshape(-1) for a in arrays]  # the arrays themselves, but for parameters of other strides
+        if not group["amsgrad"]:
+            flat.append(np.empty(0, p.dtype))
+        through = bool(decay) and not group.get("decoupled_weight_decay")
+        numbers = (
+            -1 if group["maximize"] else 1, decay if through else 0, 1 if through else 1 - lr * decay, (real(b1), real(1 - b1)), (real(b2), real(1 - b2)),
+            math.sqrt(1 - b2**step), group["eps"], lr / (1 - b1**step),
+        )  # fmt: skip
+        compiled().adam(*flat, *[x if isinstance(x, tuple) else real(x) for x in numbers])
+        for a, f in zip(arrays, flat, strict=False):
+            if a is not g and not np.may_share_memory(a, f):
+                a[...] = f.reshape(a.shape)
 
     def _hyper(self, group: Mapping[str, Any]) -> dict[str, float]:
         return {
