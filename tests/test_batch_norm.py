@@ -54,6 +54,7 @@ def test_running_statistics_of_every_rung(shape, rung) -> None:
         check_statistics(shape, "emulator")
 
 
+@pytest.mark.filterwarnings("ignore:batch_norm.forward. rung")  # this shape has too few values for vectors
 @pytest.mark.emulator
 @pytest.mark.parametrize("rung", rungs("batch_norm.forward"))
 def test_a_large_mean_costs_no_digits(rung) -> None:

@@ -133,8 +133,13 @@ def test_a_rung_of_less_precision_says_so():
     assert {r["status"] for r in rows.values()} == {"checked"}
     assert rows["tf32"]["precision"] == "tf32" and rows["tf32x3"]["precision"] == "ieee" and "3xTF32" in rows["tf32x3"]["note"]
     assert rows["tf32"]["error"]["relative"] > 50 * rows["tf32x3"]["error"]["relative"]  # three products bring the bits back
+
+
+def test_opponents_in_tf32_take_products_alone():
+    pytest.importorskip("torch", reason="PyTorch is not installed, so it is no opponent")
     torch = next(o for o in contestants.opponents("cuda") if o.precision == "tf32")
-    assert torch.name == "torch graph tf32" and "products of float32" in torch.refuses(Case(Op.registry["relu"], case.shape))
+    relu = Case(Op.registry["relu"], shapes.shape("40x64", shapes.A((40, 64))))
+    assert torch.name == "torch graph tf32" and "products of float32" in torch.refuses(relu)
 
 
 RIGHT = """
